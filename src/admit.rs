@@ -1,0 +1,276 @@
+//! From a marker to [`ActingAs`]: the checks of an acted request, in their order.
+//!
+//! marker → caller → checker → session → directory → route → trail. Every way out but the last is a
+//! refusal (rule R4), and every refusal is recorded (rule A3).
+
+use std::{borrow::Cow, sync::Arc};
+
+use http::request::Parts;
+use time::OffsetDateTime;
+
+use crate::{
+    acting_as::ActingAs,
+    audit::RequestGuard,
+    checker::Caller,
+    identity::{Access, Actor, Subject, UserId},
+    impersonation::Inner,
+    marker::{Fault, Marker, is_cross_site},
+    policy::{Denial, Route},
+    rejection::{Rejection, RejectionKind},
+    session::{EndedReason, Session, SessionStore, live::Live},
+    vet::{Freshness, Refusal, not_admin},
+};
+
+/// A request that may reach its handler.
+pub(crate) struct Admitted {
+    pub(crate) acting_as: ActingAs,
+    pub(crate) guard: RequestGuard,
+}
+
+impl Inner {
+    /// Admits a marked request, or says why not.
+    ///
+    /// When it is admitted, `parts` carries [`ActingAs`] and no marker, and its intent is durable if it
+    /// may change something.
+    pub(crate) async fn admit(
+        self: &Arc<Self>,
+        parts: &mut Parts,
+        marker: Marker,
+        route: Route,
+    ) -> Result<Admitted, Rejection> {
+        let subject = marker.subject.clone();
+        match self.try_admit(parts, marker, route).await {
+            Ok(admitted) => Ok(admitted),
+            Err(refusal) => {
+                self.note(parts, Some(&subject), &refusal);
+                Err(refusal.rejection)
+            }
+        }
+    }
+
+    /// Refuses a request whose marker cannot be read (rule R3).
+    pub(crate) fn malformed(&self, parts: &Parts, fault: Fault) -> Rejection {
+        let refusal = Refusal::of(RejectionKind::MalformedMarker, fault.to_string());
+        self.note(parts, None, &refusal);
+        refusal.rejection
+    }
+
+    async fn try_admit(
+        self: &Arc<Self>,
+        parts: &mut Parts,
+        marker: Marker,
+        route: Route,
+    ) -> Result<Admitted, Refusal> {
+        if parts.extensions.get::<ActingAs>().is_some() {
+            return Err(Refusal::of(RejectionKind::Nested, "it is acted already"));
+        }
+        if marker.in_url && is_cross_site(parts) {
+            return Err(Refusal::of(
+                RejectionKind::CrossSite,
+                "another site sent the marker",
+            ));
+        }
+        let now = self.clock.now()?;
+        let actor = match self.caller(parts).await? {
+            Caller::Admin(actor) => actor,
+            Caller::User(id) => return Err(self.demoted_user(id, &marker.subject, now).await),
+            Caller::Anonymous => return Err(not_admin()),
+        };
+        let acting_as = self.acting_as(parts, &actor, marker, now).await;
+        let acting_as = acting_as.map_err(|refusal| refusal.by(actor.id()))?;
+        let admitted = self.enter(parts, acting_as, route, now).await;
+        admitted.map_err(|refusal| refusal.by(actor.id()))
+    }
+
+    /// Someone who is no admin, or no longer one (rules R6, R8).
+    async fn demoted_user(
+        self: &Arc<Self>,
+        id: UserId,
+        subject: &Subject,
+        now: OffsetDateTime,
+    ) -> Refusal {
+        let Some(sessions) = &self.sessions else {
+            return not_admin().by(&id);
+        };
+        match self.session_of(sessions, &id, subject, now).await {
+            Ok(Some(session)) => self
+                .end_now(session, EndedReason::ActorDemoted, "the actor is no admin")
+                .await
+                .by(&id),
+            Ok(None) => not_admin().by(&id),
+            Err(refusal) => refusal.by(&id),
+        }
+    }
+
+    /// The checks that do not depend on the route.
+    async fn acting_as(
+        self: &Arc<Self>,
+        parts: &Parts,
+        actor: &Actor,
+        marker: Marker,
+        now: OffsetDateTime,
+    ) -> Result<ActingAs, Refusal> {
+        let Marker {
+            subject, reason, ..
+        } = marker;
+        let grant = self.may_ask(actor, &subject, parts).await?;
+        let Some(sessions) = &self.sessions else {
+            let denied = |denial: Denial| Refusal::denied(RejectionKind::Denied, &denial);
+            let grant = grant.map_err(denied)?;
+            let user = self
+                .may_act(actor, &subject, Freshness::MayBeKept, now)
+                .await?
+                .map_err(denied)?;
+            return Ok(ActingAs::by_request(
+                actor.clone(),
+                subject,
+                user,
+                grant.access(),
+                reason,
+                self.clock.clone(),
+            ));
+        };
+
+        let session = self.session_of(sessions, actor.id(), &subject, now).await?;
+        let (grant, session) = match (grant, session) {
+            (Ok(grant), Some(session)) => (grant, session),
+            (Ok(_), None) => {
+                let reason = "the actor has no active session for this subject";
+                return Err(Refusal::of(RejectionKind::NoSession, reason));
+            }
+            (Err(denial), None) => return Err(Refusal::denied(RejectionKind::Denied, &denial)),
+            (Err(denial), Some(session)) => {
+                let ended = self.end_now(session, EndedReason::ActorDemoted, denial.to_string());
+                return Err(ended.await);
+            }
+        };
+        let live = self.lives.of(&session);
+        if let Some(reason) = live.ended() {
+            // The news of the end came before the store's answer did.
+            return Err(Refusal::of(RejectionKind::NoSession, reason.as_str()));
+        }
+        let session = self.not_idle(sessions, session, &live, now).await?;
+        if actor.rank() < session.actor_rank || grant.access() < session.access {
+            let why = "the actor's rank or grant is less than at the start";
+            return Err(self.end_now(session, EndedReason::ActorDemoted, why).await);
+        }
+        let user = self.may_act(actor, &session.subject, Freshness::MayBeKept, now);
+        let user = match user.await? {
+            Ok(user) => user,
+            Err(denial) => {
+                let ended = self.end_now(session, EndedReason::SubjectGone, denial.to_string());
+                return Err(ended.await);
+            }
+        };
+        Ok(ActingAs::by_session(
+            actor.clone(),
+            user,
+            session,
+            live,
+            self.clock.clone(),
+        ))
+    }
+
+    /// The checks of the route, then the step into the handler: extensions, marker, trail.
+    async fn enter(
+        self: &Arc<Self>,
+        parts: &mut Parts,
+        acting_as: ActingAs,
+        route: Route,
+        now: OffsetDateTime,
+    ) -> Result<Admitted, Refusal> {
+        let writes = match (route, acting_as.access()) {
+            (Route::Protected, _) => {
+                let reason = "the route is protected";
+                return Err(Refusal::of(RejectionKind::Protected, reason));
+            }
+            (Route::Write, Access::ReadOnly) => {
+                let reason = "the access is read-only";
+                return Err(Refusal::of(RejectionKind::ReadOnly, reason));
+            }
+            (Route::Write, Access::ReadWrite) => true,
+            (Route::Read | Route::Excluded, _) => false,
+        };
+        let mut changes = Vec::new();
+        for assume in &self.assume {
+            changes.push(self.ask("assume", assume.load(acting_as.clone())).await?);
+        }
+        if let Some(live) = acting_as.live() {
+            live.see(now);
+            self.keep_swept();
+        }
+        let facts = self.client.facts(parts, acting_as.clone(), now);
+        let guard = if writes {
+            RequestGuard::write(&self.trail, facts).await?
+        } else {
+            RequestGuard::read(&self.trail, facts).await?
+        };
+        changes
+            .into_iter()
+            .for_each(|change| change(&mut parts.extensions));
+        self.sources.strip(&mut parts.uri, &mut parts.headers);
+        parts.extensions.insert(acting_as.clone());
+        Ok(Admitted { acting_as, guard })
+    }
+
+    /// The open session of this actor for this subject.
+    async fn session_of(
+        &self,
+        sessions: &Arc<dyn SessionStore>,
+        actor: &UserId,
+        subject: &Subject,
+        now: OffsetDateTime,
+    ) -> Result<Option<Arc<Session>>, Refusal> {
+        match sessions.peek(actor, subject, now) {
+            Some(session) => Ok(Some(session)),
+            None => {
+                self.ask("session store", sessions.active(actor, subject, now))
+                    .await
+            }
+        }
+    }
+
+    /// Refuses a session that was idle for too long, and ends it (rule S4).
+    async fn not_idle(
+        self: &Arc<Self>,
+        sessions: &Arc<dyn SessionStore>,
+        session: Arc<Session>,
+        live: &Live,
+        now: OffsetDateTime,
+    ) -> Result<Arc<Session>, Refusal> {
+        let is_idle = |session: &Session| now - live.last_seen(session) >= session.idle_timeout;
+        if !is_idle(&session) {
+            return Ok(session);
+        }
+        // Another replica may have seen a request since this answer was kept.
+        let read_again = self.ask("session store", sessions.get(session.id)).await?;
+        match read_again.filter(|session| session.is_open(now)) {
+            Some(session) if !is_idle(&session) => Ok(session),
+            Some(session) => {
+                let why = "the session was idle for too long";
+                Err(self.end_now(session, EndedReason::Idle, why).await)
+            }
+            None => Err(Refusal::of(
+                RejectionKind::NoSession,
+                "the session has ended",
+            )),
+        }
+    }
+
+    /// Ends a session because of what this request has shown, and refuses the request.
+    async fn end_now(
+        self: &Arc<Self>,
+        session: Arc<Session>,
+        reason: EndedReason,
+        why: impl Into<Cow<'static, str>>,
+    ) -> Refusal {
+        match self.end(session.id, reason, None).await {
+            Ok(_) => Refusal {
+                rejection: Rejection::new(RejectionKind::SessionEnded, why),
+                rule: reason.as_str(),
+                actor: None,
+            },
+            Err(refusal) => refusal,
+        }
+    }
+}

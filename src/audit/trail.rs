@@ -1,0 +1,520 @@
+//! [`Trail`]: a bounded queue in front of a sink, with group commit.
+//!
+//! Data flows one way: slot → entry → queue → writer → sink. A *slot* is room in the queue for one event;
+//! who means to record something takes the slot first, so that recording itself never has to wait. The
+//! *writer* is a task that lives only while there is something to write; if its runtime goes away, its
+//! events go back into the queue for the next one.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use time::OffsetDateTime;
+use tokio::sync::{Notify, Semaphore, oneshot};
+
+use super::{
+    AuditEvent, AuditSink, EventName,
+    event::Ids,
+    fold::{Folds, Read},
+};
+use crate::{
+    clock::{Clock, ClockError},
+    guarded::guarded,
+    session::SessionId,
+};
+
+/// The most events in one write.
+const MAX_BATCH: usize = 1_000;
+/// After this many failures in a row, who waits is told that the trail is unavailable.
+const PATIENCE: usize = 3;
+
+/// The way into the trail. Clones share it.
+///
+/// The layer and the handle record by themselves; a host needs the trail for
+/// [`flush`](Self::flush) when it shuts down.
+#[derive(Clone)]
+pub struct Trail {
+    shared: Arc<Shared>,
+}
+
+/// The trail did not take an event. Nothing that depended on it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrailError {
+    /// The sink failed, again and again.
+    #[error("the audit sink fails")]
+    Failing,
+    /// Neither room nor an answer within the time allowed.
+    #[error("the audit sink did not answer in time")]
+    TimedOut,
+    /// The clock cannot tell the time.
+    #[error("the clock cannot tell the time")]
+    NoTime,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrailSettings {
+    /// For one write, and for anyone who waits for one.
+    pub(crate) timeout: Duration,
+    /// Slots.
+    pub(crate) queue: usize,
+    /// How long repeated reads are folded.
+    pub(crate) fold: Duration,
+}
+
+pub(super) struct Shared {
+    sink: Arc<dyn AuditSink>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: TrailSettings,
+    ids: Arc<Ids>,
+    slots: Semaphore,
+    queue: Mutex<Queue>,
+    /// Someone may wait for the queue to be empty, or to be failing.
+    moved: Notify,
+    pub(super) folds: Mutex<Folds>,
+}
+
+#[derive(Default)]
+struct Queue {
+    pending: VecDeque<Entry>,
+    /// There is a writer, and what it holds.
+    writing: bool,
+    failing: bool,
+    /// Refusals for which there was no slot, by rule.
+    uncounted: BTreeMap<&'static str, u64>,
+}
+
+/// Room in the queue for one event. Gives it back when dropped.
+pub(super) struct Slot(Arc<Shared>);
+
+struct Entry {
+    event: AuditEvent,
+    /// `None` for the few events that are recorded even into a full queue.
+    slot: Option<Slot>,
+    done: Option<oneshot::Sender<Result<(), TrailError>>>,
+}
+
+/// Writes what is pending, then goes away.
+struct Writer {
+    shared: Arc<Shared>,
+    /// Side by side, because a sink takes a slice of events.
+    events: Vec<AuditEvent>,
+    tickets: Vec<Ticket>,
+}
+
+type Ticket = (
+    Option<Slot>,
+    Option<oneshot::Sender<Result<(), TrailError>>>,
+);
+
+// === impl Trail ===
+
+impl Trail {
+    pub(crate) fn new(
+        sink: Arc<dyn AuditSink>,
+        clock: Arc<dyn Clock>,
+        ids: Arc<Ids>,
+        settings: TrailSettings,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                sink,
+                clock,
+                settings,
+                ids,
+                slots: Semaphore::new(settings.queue),
+                queue: Mutex::default(),
+                moved: Notify::new(),
+                folds: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Writes everything that was recorded so far, folded reads included. Call it before the process ends.
+    ///
+    /// # Errors
+    ///
+    /// [`TrailError::Failing`] when the sink has failed several times in a row. The events are still in
+    /// the queue then, and still being tried.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only stops the waiting.
+    pub async fn flush(&self) -> Result<(), TrailError> {
+        self.shared.unfold(|_| true);
+        loop {
+            let moved = self.shared.moved.notified();
+            {
+                let mut queue = self.shared.queue();
+                if queue.pending.is_empty() && !queue.writing {
+                    return Ok(());
+                }
+                if queue.failing {
+                    return Err(TrailError::Failing);
+                }
+                self.shared.wake(&mut queue);
+            }
+            moved.await;
+        }
+    }
+
+    /// A new event of now.
+    pub(crate) fn event(&self, name: EventName) -> Result<AuditEvent, ClockError> {
+        Ok(self.event_at(name, self.shared.clock.now()?))
+    }
+
+    pub(crate) fn event_at(&self, name: EventName, now: OffsetDateTime) -> AuditEvent {
+        AuditEvent::new(self.shared.ids.next(now), now, name)
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    /// Records `event` and waits until it is durable (rule A1).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once recorded, the event stays recorded, also when this gives up: who called has to record what
+    /// became of it.
+    pub(crate) async fn record_durable(&self, event: AuditEvent) -> Result<(), TrailError> {
+        let [slot] = self.slots().await?;
+        self.commit(event, slot).await
+    }
+
+    /// Records `event` without waiting for a slot: ends and what follows from them must not get lost
+    /// because the queue is full (rule S5).
+    pub(crate) fn record(&self, event: AuditEvent) {
+        let slot = self.shared.try_slot();
+        self.shared.push(Entry {
+            event,
+            slot,
+            done: None,
+        });
+    }
+
+    /// Records a refusal if there is room, else counts it, and the count is recorded later: refusals
+    /// come from anyone, so they must not fill the queue.
+    pub(crate) fn record_refusal(&self, event: AuditEvent) {
+        match self.shared.try_slot() {
+            Some(slot) => self.shared.push(Entry {
+                event,
+                slot: Some(slot),
+                done: None,
+            }),
+            None => {
+                let rule = event.rule.unwrap_or("unknown");
+                *self.shared.queue().uncounted.entry(rule).or_default() += 1;
+                tracing::warn!(
+                    target: "tower_impersonation",
+                    event = %event.to_json_line(),
+                    "the trail's queue is full; this refusal will only be counted"
+                );
+            }
+        }
+    }
+
+    /// Room for `N` events, waiting for it as long as the trail may take (rule A4).
+    pub(super) async fn slots<const N: usize>(&self) -> Result<[Slot; N], TrailError> {
+        let permits = u32::try_from(N).unwrap_or(u32::MAX);
+        let permit = match self.shared.slots.try_acquire_many(permits) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let permit = async { Ok(self.shared.slots.acquire_many(permits).await?) };
+                guarded(self.clock(), self.shared.settings.timeout, permit)
+                    .await
+                    .map_err(|_| TrailError::TimedOut)?
+            }
+        };
+        permit.forget();
+        Ok(std::array::from_fn(|_| Slot(self.shared.clone())))
+    }
+
+    /// Queues the event and waits for it to be durable.
+    pub(super) async fn commit(&self, event: AuditEvent, slot: Slot) -> Result<(), TrailError> {
+        let (done, durable) = oneshot::channel();
+        self.shared.push(Entry {
+            event,
+            slot: Some(slot),
+            done: Some(done),
+        });
+        let durable = async { Ok(durable.await?) };
+        match guarded(self.clock(), self.shared.settings.timeout, durable).await {
+            Ok(result) => result,
+            Err(_) => Err(TrailError::TimedOut),
+        }
+    }
+
+    /// Queues the event.
+    pub(super) fn queue(&self, event: AuditEvent, slot: Slot) {
+        self.shared.push(Entry {
+            event,
+            slot: Some(slot),
+            done: None,
+        });
+    }
+
+    /// Counts a read that went well: as an event of its own, or in a folded one (rule A4).
+    pub(super) fn read(&self, read: Read<'_>, slot: Slot) {
+        let (closed, start_ticking) = {
+            let mut folds = self.shared.folds();
+            let closed = folds.count(read, slot, self.shared.settings.fold, &self.shared.ids);
+            (closed, folds.should_tick())
+        };
+        for (event, slot) in closed.into_iter().flatten() {
+            self.queue(event, slot);
+        }
+        if start_ticking {
+            self.tick();
+        }
+    }
+
+    /// Closes the folded reads of a session, so that they stand before its end.
+    pub(crate) fn unfold_session(&self, session: SessionId) {
+        self.shared.unfold(|event| event.session == Some(session));
+    }
+
+    /// Closes folded reads when their window is over, until there are none.
+    fn tick(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            self.shared.folds().ticking = false;
+            return;
+        };
+        let ticking = Ticking(Arc::downgrade(&self.shared));
+        let (clock, window) = (self.shared.clock.clone(), self.shared.settings.fold);
+        runtime.spawn(async move {
+            let ticking = ticking;
+            loop {
+                clock.sleep(window).await;
+                let Some(shared) = ticking.0.upgrade() else {
+                    return;
+                };
+                match clock.now() {
+                    Ok(now) => shared.unfold(|event| now - event.time >= window),
+                    Err(_) => shared.unfold(|_| true),
+                }
+                let mut folds = shared.folds();
+                if folds.is_empty() {
+                    folds.ticking = false;
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Lets the next read start a new ticker when this one goes away with its runtime.
+struct Ticking(std::sync::Weak<Shared>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.folds().ticking = false;
+        }
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trail")
+            .field("pending", &self.shared.queue().pending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn folds(&self) -> MutexGuard<'_, Folds> {
+        self.folds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_slot(self: &Arc<Self>) -> Option<Slot> {
+        self.slots.try_acquire().ok()?.forget();
+        Some(Slot(self.clone()))
+    }
+
+    fn push(self: &Arc<Self>, entry: Entry) {
+        let mut queue = self.queue();
+        queue.pending.push_back(entry);
+        self.wake(&mut queue);
+    }
+
+    /// Starts a writer where there is none. Without a runtime the next push or flush will.
+    fn wake(self: &Arc<Self>, queue: &mut Queue) {
+        if queue.writing {
+            return;
+        }
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            queue.writing = true;
+            runtime.spawn(Writer::new(self.clone()).run());
+        }
+    }
+
+    fn unfold(self: &Arc<Self>, which: impl Fn(&AuditEvent) -> bool) {
+        let closed = self.folds().close(which, &self.ids);
+        for (event, slot) in closed {
+            self.push(Entry {
+                event,
+                slot: Some(slot),
+                done: None,
+            });
+        }
+    }
+
+    /// The counted refusals as events, now that there is room.
+    fn recount(self: &Arc<Self>) {
+        let Ok(now) = self.clock.now() else { return };
+        let mut queue = self.queue();
+        for (rule, count) in mem::take(&mut queue.uncounted) {
+            let mut event = AuditEvent::new(self.ids.next(now), now, EventName::Denied);
+            event.rule = Some(rule);
+            event.count = Some(count);
+            queue.pending.push_back(Entry {
+                event,
+                slot: None,
+                done: None,
+            });
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let folds = self.folds.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let lost = queue.pending.len() + folds.open();
+        if lost > 0 {
+            tracing::error!(
+                target: "tower_impersonation",
+                lost, "the trail was dropped with events in it; call `flush` before"
+            );
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.slots.add_permits(1);
+    }
+}
+
+// === impl Writer ===
+
+impl Writer {
+    fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            events: Vec::new(),
+            tickets: Vec::new(),
+        }
+    }
+
+    async fn run(mut self) {
+        while self.take_pending() {
+            self.write().await;
+            self.shared.recount();
+        }
+    }
+
+    /// Moves pending events into the batch. `false` when there was nothing at all: then this writer is no
+    /// more the writer.
+    fn take_pending(&mut self) -> bool {
+        let mut queue = self.shared.queue();
+        let room = MAX_BATCH.saturating_sub(self.events.len());
+        let taken = queue.pending.len().min(room);
+        for entry in queue.pending.drain(..taken) {
+            self.events.push(entry.event);
+            self.tickets.push((entry.slot, entry.done));
+        }
+        if self.events.is_empty() {
+            queue.writing = false;
+            drop(queue);
+            self.shared.moved.notify_waiters();
+            return false;
+        }
+        true
+    }
+
+    /// Writes the batch, for as long as it takes.
+    async fn write(&mut self) {
+        let mut failures = 0;
+        let mut delays = ExponentialBuilder::new()
+            .with_min_delay(Duration::from_millis(50))
+            .with_max_delay(Duration::from_secs(1))
+            .with_jitter()
+            .without_max_times()
+            .build();
+        loop {
+            let shared = self.shared.clone();
+            let write = shared.sink.write(&self.events);
+            match guarded(&*shared.clock, shared.settings.timeout, write).await {
+                Ok(()) => return self.finish(),
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(
+                        target: "tower_impersonation",
+                        error = &error as &dyn std::error::Error,
+                        failures, events = self.events.len(), "the audit sink did not write"
+                    );
+                    if failures >= PATIENCE {
+                        self.give_bad_news();
+                    }
+                }
+            }
+            let delay = delays.next().unwrap_or(Duration::from_secs(1));
+            shared.clock.sleep(delay).await;
+            self.take_pending();
+        }
+    }
+
+    fn finish(&mut self) {
+        self.events.clear();
+        for (slot, done) in self.tickets.drain(..) {
+            drop(slot);
+            if let Some(done) = done {
+                // Who no longer waits has recorded what became of it.
+                let _ = done.send(Ok(()));
+            }
+        }
+        self.shared.queue().failing = false;
+    }
+
+    fn give_bad_news(&mut self) {
+        for (_, done) in &mut self.tickets {
+            if let Some(done) = done.take() {
+                let _ = done.send(Err(TrailError::Failing));
+            }
+        }
+        self.shared.queue().failing = true;
+        self.shared.moved.notify_waiters();
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        // The runtime goes away in the middle of a write: the next writer starts with these.
+        let mut queue = self.shared.queue();
+        let tickets = self.tickets.drain(..);
+        let entries = self.events.drain(..).zip(tickets);
+        for (event, (slot, done)) in entries.rev() {
+            queue.pending.push_front(Entry { event, slot, done });
+        }
+        queue.writing = false;
+        drop(queue);
+        self.shared.moved.notify_waiters();
+    }
+}

@@ -1,0 +1,509 @@
+//! [`Builder`]: every setting, its default, and what it may not be.
+
+use std::{fmt, future::Future, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderName, Method, Response, request::Parts};
+
+use crate::{
+    BoxError,
+    acting_as::ActingAs,
+    assume::Assume,
+    audit::{AuditSink, Ids, Trail, TrailSettings},
+    checker::AdminChecker,
+    client::Client,
+    clock::{Clock, SystemClock},
+    consent::Consent,
+    directory::{DirectoryCache, UserDirectory},
+    impersonation::{Impersonation, Inner},
+    marker::Sources,
+    policy::{PathPattern, Routes},
+    rejection::{Rejection, RejectionResponse},
+    session::{Limits, SessionStore},
+};
+
+/// Header names that mean something else, or that a browser or a proxy sets by itself.
+const RESERVED: &[&str] = &[
+    "accept",
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "origin",
+    "proxy-authorization",
+    "referer",
+    "set-cookie",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "user-agent",
+    "via",
+    "x-request-id",
+];
+/// Families of them.
+const RESERVED_PREFIXES: &[&str] = &[
+    "access-control-",
+    "content-",
+    "proxy-",
+    "sec-",
+    "x-forwarded-",
+];
+
+/// Sets up an [`Impersonation`]. Made by [`Impersonation::builder`].
+///
+/// Every setter says its default; [`build`](Self::build) refuses what cannot work.
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder {
+    checker: Arc<dyn AdminChecker>,
+    audit: Arc<dyn AuditSink>,
+    directory: Option<Arc<dyn UserDirectory>>,
+    sessions: Option<Arc<dyn SessionStore>>,
+    consent: Option<Arc<dyn Consent>>,
+    clock: Arc<dyn Clock>,
+    query: Option<String>,
+    header: Option<String>,
+    excluded: Vec<String>,
+    protected: Vec<String>,
+    reads: Vec<(Method, String)>,
+    control_path: Option<String>,
+    assume: Vec<Assume>,
+    client: Client,
+    reject: Option<Box<RejectionResponse>>,
+    settings: Settings,
+    directory_cache: Duration,
+    audit_queue: usize,
+    fold_reads: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) limits: Limits,
+    pub(crate) max_lifetime: Duration,
+    pub(crate) idle_timeout: Duration,
+    pub(crate) check_timeout: Duration,
+    pub(crate) audit_timeout: Duration,
+}
+
+/// A setting that cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The setting of this name has a value that it may not have.
+    #[error("`{setting}` {problem}")]
+    #[non_exhaustive]
+    Invalid {
+        /// The method of [`Builder`] that set it.
+        setting: &'static str,
+        /// What is wrong.
+        problem: String,
+    },
+    /// Neither a query parameter nor a header: no request could ever be acted.
+    #[error("no marker source: `query_parameter` and `header` are both off")]
+    NoMarkerSource,
+}
+
+impl Builder {
+    pub(crate) fn new(checker: Arc<dyn AdminChecker>, audit: Arc<dyn AuditSink>) -> Self {
+        Self {
+            checker,
+            audit,
+            directory: None,
+            sessions: None,
+            consent: None,
+            clock: Arc::new(SystemClock),
+            query: Some("as".to_owned()),
+            header: Some("act-as".to_owned()),
+            excluded: Vec::new(),
+            protected: Vec::new(),
+            reads: Vec::new(),
+            control_path: None,
+            assume: Vec::new(),
+            client: Client::default(),
+            reject: None,
+            settings: Settings {
+                limits: Limits::default(),
+                max_lifetime: Duration::from_secs(2 * 60 * 60),
+                idle_timeout: Duration::from_secs(30 * 60),
+                check_timeout: Duration::from_secs(5),
+                audit_timeout: Duration::from_secs(2),
+            },
+            directory_cache: Duration::from_secs(30),
+            audit_queue: 10_000,
+            fold_reads: Duration::from_secs(60),
+        }
+    }
+
+    /// The users that can be acted as, with their ranks (rule S1). Default: none; then the checker alone
+    /// decides.
+    pub fn directory(mut self, directory: impl UserDirectory) -> Self {
+        self.directory = Some(Arc::new(directory));
+        self
+    }
+
+    /// How long an answer of the directory that allowed is kept (rule R8). Default: 30 seconds; zero asks
+    /// on every acted request.
+    pub fn directory_cache(mut self, keep: Duration) -> Self {
+        self.directory_cache = keep;
+        self
+    }
+
+    /// Acting needs a started session, kept here. Default: none; then each marked request stands alone.
+    pub fn sessions(mut self, sessions: impl SessionStore) -> Self {
+        self.sessions = Some(Arc::new(sessions));
+        self
+    }
+
+    /// Users must have allowed it, at the start and on every request (rule S8). Default: not asked.
+    pub fn require_consent(mut self, consent: impl Consent) -> Self {
+        self.consent = Some(Arc::new(consent));
+        self
+    }
+
+    /// The source of time. Default: [`SystemClock`].
+    pub fn clock(mut self, clock: impl Clock) -> Self {
+        self.clock = Arc::new(clock);
+        self
+    }
+
+    /// The query parameter of the marker. Default: `as`. ASCII letters, digits and `-._~`.
+    pub fn query_parameter(mut self, name: impl Into<String>) -> Self {
+        self.query = Some(name.into());
+        self
+    }
+
+    /// No marker in the URL.
+    pub fn without_query_parameter(mut self) -> Self {
+        self.query = None;
+        self
+    }
+
+    /// The header of the marker. Default: `Act-As`. The reason's header is this with `-Reason` behind.
+    pub fn header(mut self, name: impl Into<String>) -> Self {
+        self.header = Some(name.into());
+        self
+    }
+
+    /// No marker in a header.
+    pub fn without_header(mut self) -> Self {
+        self.header = None;
+        self
+    }
+
+    /// Requests to this path and below run as the actor, marked or not (rule R12): the host's admin area.
+    /// Whole segments; `*` stands for any one. Default: none.
+    pub fn exclude(mut self, path: impl Into<String>) -> Self {
+        self.excluded.push(path.into());
+        self
+    }
+
+    /// Requests to this path and below are never acted (rule R11): passwords, second factors, payment.
+    /// Whole segments; `*` stands for any one. Default: none.
+    pub fn protect(mut self, path: impl Into<String>) -> Self {
+        self.protected.push(path.into());
+        self
+    }
+
+    /// This method on exactly this path changes nothing, whatever its name (rule R10): a search by `POST`.
+    /// Default: only `GET`, `HEAD` and `OPTIONS` are reads.
+    pub fn read_route(mut self, method: Method, path: impl Into<String>) -> Self {
+        self.reads.push((method, path.into()));
+        self
+    }
+
+    /// Where the control API is mounted. It is excluded then, and refusal pages offer to end the session
+    /// there. Default: nowhere.
+    pub fn control_path(mut self, path: impl Into<String>) -> Self {
+        self.control_path = Some(path.into());
+        self
+    }
+
+    /// Lets handlers that know nothing of impersonation serve the subject (rule R14).
+    ///
+    /// On an acted request `T` in the extensions is replaced by what `load` returns, or removed for `None`:
+    /// give the type by which the handlers know their user, and load the *subject's*. May be called for
+    /// several types. An error refuses the request with 503.
+    ///
+    /// Without this, what the authentication left in the extensions is still the actor's.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// #[derive(Clone)]
+    /// struct CurrentUser(String);
+    ///
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .assume(|acting_as| async move {
+    ///         Ok(acting_as.subject().user_id().map(|id| CurrentUser(id.to_string())))
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    pub fn assume<T, F, Fut>(mut self, load: F) -> Self
+    where
+        T: Clone + Send + Sync + 'static,
+        F: Fn(ActingAs) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<T>, BoxError>> + Send + 'static,
+    {
+        self.assume.push(Assume::new(load));
+        self
+    }
+
+    /// Where a request came from, for the trail (rule R18). Default: axum's `ConnectInfo` with the feature
+    /// `axum`, else unknown.
+    pub fn client_address<F>(mut self, address: F) -> Self
+    where
+        F: Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
+    {
+        self.client.address = Some(Arc::new(address));
+        self
+    }
+
+    /// Trusts `X-Forwarded-For` as written by this many proxies in front: the address is the one that
+    /// the outermost of them saw. Default: the header is not trusted at all (rule R18).
+    pub fn trusted_proxies(mut self, proxies: NonZeroUsize) -> Self {
+        self.client.proxies = Some(proxies);
+        self
+    }
+
+    /// Which route a request belongs to, for the trail: `/orders/{id}` instead of `/orders/7`. Repeated reads
+    /// are folded by it (rule A4). Default: axum's `MatchedPath` with the feature `axum`, where it is known
+    /// before the handler; else the path itself.
+    pub fn route<F>(mut self, route: F) -> Self
+    where
+        F: Fn(&Parts) -> Option<Arc<str>> + Send + Sync + 'static,
+    {
+        self.client.route = Some(Arc::new(route));
+        self
+    }
+
+    /// Builds the responses of refusals. Default: [`Rejection::response`]. Whatever it builds, the
+    /// [`Rejection`] is in its extensions and it is not cached.
+    pub fn rejection_response<F>(mut self, respond: F) -> Self
+    where
+        F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
+    {
+        self.reject = Some(Box::new(respond));
+        self
+    }
+
+    /// Active sessions per actor (rule S2). Default: 1.
+    pub fn max_active(mut self, sessions: usize) -> Self {
+        self.settings.limits.active = sessions;
+        self
+    }
+
+    /// A start ends the session that stands in its way. Default: it is refused with 409 (rule S2).
+    pub fn replace_active(mut self) -> Self {
+        self.settings.limits.replace = true;
+        self
+    }
+
+    /// Starts per actor within any 60 minutes (rule S3). Default: 10.
+    pub fn starts_per_hour(mut self, starts: u32) -> Self {
+        self.settings.limits.starts_per_hour = starts;
+        self
+    }
+
+    /// The longest session, and the length of one that asks for none (rule S4). Default: 2 hours.
+    /// [`Grant::with_max_lifetime`](crate::Grant::with_max_lifetime) narrows it per actor.
+    pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.settings.max_lifetime = lifetime;
+        self
+    }
+
+    /// A session ends after this time without an acted request (rule S4). Default: 30 minutes.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.settings.idle_timeout = idle;
+        self
+    }
+
+    /// How long one call of the checker, the directory, the store, or `assume` may take (rule R13).
+    /// Default: 5 seconds.
+    pub fn check_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.check_timeout = timeout;
+        self
+    }
+
+    /// How long one write of the sink may take, and how long anyone waits for one (rule A5). Default: 2
+    /// seconds.
+    pub fn audit_timeout(mut self, timeout: Duration) -> Self {
+        self.settings.audit_timeout = timeout;
+        self
+    }
+
+    /// How many events may wait for the sink (rule A4). Default: 10,000.
+    pub fn audit_queue(mut self, events: usize) -> Self {
+        self.audit_queue = events;
+        self
+    }
+
+    /// How long repeated reads of one route are folded into one event (rule A4). Default: 60 seconds; zero
+    /// writes each one.
+    pub fn fold_reads(mut self, window: Duration) -> Self {
+        self.fold_reads = window;
+        self
+    }
+
+    /// The finished handle.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConfigError`] that names the setting.
+    pub fn build(self) -> Result<Impersonation, ConfigError> {
+        let sources = self.sources()?;
+        let routes = self.routes()?;
+        self.check_numbers()?;
+        let ids = Arc::new(Ids::default());
+        let trail = TrailSettings {
+            timeout: self.settings.audit_timeout,
+            queue: self.audit_queue,
+            fold: self.fold_reads,
+        };
+        let trail = Trail::new(self.audit, self.clock.clone(), ids.clone(), trail);
+        let keep = self.directory_cache;
+        Ok(Impersonation::new(Inner {
+            sources,
+            routes,
+            checker: self.checker,
+            directory: self.directory.map(|d| DirectoryCache::new(d, keep)),
+            sessions: self.sessions,
+            consent: self.consent,
+            clock: self.clock,
+            trail,
+            ids,
+            assume: self.assume,
+            client: self.client,
+            reject: self.reject,
+            control_path: self.control_path,
+            settings: self.settings,
+            lives: Arc::default(),
+            starting: Default::default(),
+            sweeping: Default::default(),
+        }))
+    }
+
+    fn sources(&self) -> Result<Sources, ConfigError> {
+        if self.query.is_none() && self.header.is_none() {
+            return Err(ConfigError::NoMarkerSource);
+        }
+        if let Some(name) = &self.query {
+            let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+            if name.is_empty() || !name.bytes().all(fine) {
+                return Err(invalid(
+                    "query_parameter",
+                    "must be one or more ASCII letters, digits or -._~",
+                ));
+            }
+        }
+        let header = self.header.as_deref().map(|name| {
+            let name = name.to_ascii_lowercase();
+            let reserved = RESERVED.contains(&&*name)
+                || RESERVED_PREFIXES
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix));
+            if reserved {
+                return Err(invalid("header", "is reserved for something else"));
+            }
+            HeaderName::try_from(name).map_err(|_| invalid("header", "is no header name"))
+        });
+        let header = header.transpose()?;
+        let base = header.as_ref().map_or("act-as", HeaderName::as_str);
+        let reason = HeaderName::try_from(format!("{base}-reason"))
+            .map_err(|_| invalid("header", "is too long"))?;
+        Ok(Sources::new(self.query.as_deref(), header, reason))
+    }
+
+    fn routes(&self) -> Result<Routes, ConfigError> {
+        let pattern = |setting, path: &String| {
+            PathPattern::parse(path).ok_or_else(|| {
+                invalid(
+                    setting,
+                    "must be a plain path such as `/account/password`, without `%`, `\\` or dots",
+                )
+            })
+        };
+        let all = |setting, paths: &[String]| {
+            let parsed = paths.iter().map(|path| pattern(setting, path));
+            parsed.collect::<Result<Vec<_>, _>>()
+        };
+        let mut excluded = all("exclude", &self.excluded)?;
+        if let Some(path) = &self.control_path {
+            excluded.push(pattern("control_path", path)?);
+        }
+        let reads = self.reads.iter().map(|(method, path)| {
+            let pattern = pattern("read_route", path)?;
+            Ok((method.clone(), pattern))
+        });
+        Ok(Routes {
+            excluded,
+            protected: all("protect", &self.protected)?,
+            reads: reads.collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn check_numbers(&self) -> Result<(), ConfigError> {
+        let Settings {
+            limits,
+            max_lifetime,
+            idle_timeout,
+            check_timeout,
+            audit_timeout,
+        } = self.settings;
+        let times = [
+            ("max_lifetime", max_lifetime),
+            ("idle_timeout", idle_timeout),
+            ("check_timeout", check_timeout),
+            ("audit_timeout", audit_timeout),
+        ];
+        /// A year: more than anyone means, and no sum of times overflows.
+        const LONGEST: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+        for (setting, time) in times {
+            if time.is_zero() {
+                return Err(invalid(setting, "must not be zero"));
+            }
+            if time > LONGEST {
+                return Err(invalid(setting, "must not be longer than a year"));
+            }
+        }
+        let counts = [
+            ("max_active", limits.active, 1),
+            ("starts_per_hour", limits.starts_per_hour as usize, 1),
+            ("audit_queue", self.audit_queue, 16),
+        ];
+        for (setting, count, least) in counts {
+            if count < least {
+                return Err(invalid(setting, &format!("must be at least {least}")));
+            }
+        }
+        if self.audit_queue > tokio::sync::Semaphore::MAX_PERMITS {
+            return Err(invalid("audit_queue", "is too large"));
+        }
+        Ok(())
+    }
+}
+
+fn invalid(setting: &'static str, problem: &str) -> ConfigError {
+    ConfigError::Invalid {
+        setting,
+        problem: problem.to_owned(),
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("query_parameter", &self.query)
+            .field("header", &self.header)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

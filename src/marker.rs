@@ -1,0 +1,325 @@
+//! The part of a request that says whom it acts as: find it, decode it, take it out.
+//!
+//! Pure functions over the URI and the headers; nothing here waits or decides. One reading of the query
+//! serves both the look-up and the removal, so that what was read is what is taken out (rules R3, R9).
+//!
+//! 1. The query parameter (`as`), in the form encoding of the
+//!    [WHATWG URL standard](https://url.spec.whatwg.org/#application/x-www-form-urlencoded): `%61s=7` is
+//!    a marker, `AS=7` is not.
+//! 2. The header (`Act-As`).
+//! 3. Both, when they say the same.
+//!
+//! Stricter than WHATWG in the value: a broken percent sequence or bytes that are no UTF-8 are refused
+//! instead of being replaced, because a marker that cannot be read must not become another one.
+
+use std::borrow::Cow;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{CONNECTION, HOST, ORIGIN},
+    request::Parts,
+    uri::PathAndQuery,
+};
+use memchr::memmem;
+
+use crate::identity::Subject;
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The most characters in a reason (rule S1).
+pub(crate) const MAX_REASON: usize = 500;
+
+/// Where to look for markers.
+#[derive(Debug, Clone)]
+pub(crate) struct Sources {
+    query: Option<QueryName>,
+    header: Option<HeaderName>,
+    reason: HeaderName,
+}
+
+#[derive(Debug, Clone)]
+struct QueryName {
+    name: String,
+    finder: memmem::Finder<'static>,
+}
+
+/// A marker that could be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Marker {
+    pub(crate) subject: Subject,
+    /// It stood in the URL, where a link on another site could have put it (rule R5).
+    pub(crate) in_url: bool,
+    /// The `Act-As-Reason` facet.
+    pub(crate) reason: Option<String>,
+}
+
+/// Why a marker could not be read. Each is a 400.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Fault {
+    #[error("the marker is empty")]
+    Empty,
+    #[error("the marker is not a user id")]
+    NotAnId,
+    #[error("the marker is not form-encoded UTF-8")]
+    Encoding,
+    #[error("the marker is repeated")]
+    Repeated,
+    #[error("the header and the query name different subjects")]
+    Disagree,
+    #[error("the Connection header names the marker's header")]
+    HopByHop,
+    #[error("there is a reason but no marker")]
+    FacetAlone,
+    #[error("the reason is repeated, blank, too long or not text")]
+    Reason,
+}
+
+// === impl Sources ===
+
+impl Sources {
+    pub(crate) fn new(query: Option<&str>, header: Option<HeaderName>, reason: HeaderName) -> Self {
+        Self {
+            query: query.map(|name| QueryName {
+                name: name.to_owned(),
+                finder: memmem::Finder::new(name).into_owned(),
+            }),
+            header,
+            reason,
+        }
+    }
+
+    /// Reads the request's marker (rules R1 to R3).
+    pub(crate) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Marker>, Fault> {
+        let in_query = match (&self.query, uri.query()) {
+            (Some(name), Some(query)) if name.may_be_in(query) => name.read(query)?,
+            _ => None,
+        };
+        if headers.is_empty() {
+            return Ok(in_query.map(Marker::in_url));
+        }
+        if let Some(connection) = headers.get(CONNECTION) {
+            self.refuse_hop_by_hop(connection, headers)?;
+        }
+        let in_header = match &self.header {
+            Some(name) => read_header(name, headers)?,
+            None => None,
+        };
+        let marker = match (in_query, in_header) {
+            (Some(query), Some(header)) if query != header => return Err(Fault::Disagree),
+            (Some(subject), _) => Some(Marker::in_url(subject)),
+            (None, Some(subject)) => Some(Marker {
+                subject,
+                in_url: false,
+                reason: None,
+            }),
+            (None, None) => None,
+        };
+        match (marker, headers.get(&self.reason)) {
+            (marker, None) => Ok(marker),
+            (None, Some(_)) => Err(Fault::FacetAlone),
+            (Some(mut marker), Some(reason)) => {
+                if headers.get_all(&self.reason).iter().nth(1).is_some() {
+                    return Err(Fault::Reason);
+                }
+                marker.reason = Some(read_reason(reason)?);
+                Ok(Some(marker))
+            }
+        }
+    }
+
+    /// Takes every marker out: all values of all headers, all parameters (rule R9). Everything else in
+    /// the query stays as it was, byte for byte.
+    pub(crate) fn strip(&self, uri: &mut Uri, headers: &mut HeaderMap) {
+        if let Some(name) = &self.header {
+            headers.remove(name);
+        }
+        headers.remove(&self.reason);
+        if let (Some(name), Some(query)) = (&self.query, uri.query())
+            && name.may_be_in(query)
+            && query.split('&').any(|pair| name.is_key_of(pair))
+        {
+            *uri = self.without_marker(uri);
+        }
+    }
+
+    /// The same URI without the marker, for links that lead out.
+    pub(crate) fn without_marker(&self, uri: &Uri) -> Uri {
+        let (Some(name), Some(query)) = (&self.query, uri.query()) else {
+            return uri.clone();
+        };
+        let path = uri.path();
+        let mut rest = String::with_capacity(path.len() + query.len() + 1);
+        rest.push_str(path);
+        let mut separator = '?';
+        for pair in query.split('&').filter(|pair| !name.is_key_of(pair)) {
+            rest.push(separator);
+            rest.push_str(pair);
+            separator = '&';
+        }
+        let mut parts = uri.clone().into_parts();
+        parts.path_and_query = PathAndQuery::from_maybe_shared(bytes::Bytes::from(rest)).ok();
+        // A part of a valid query is a valid query; should that ever fail, no query is the safe answer.
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    fn refuse_hop_by_hop(&self, first: &HeaderValue, headers: &HeaderMap) -> Result<(), Fault> {
+        // By far the most common value, and the first thing that every keep-alive client sends.
+        if first == "keep-alive" && headers.get_all(CONNECTION).iter().nth(1).is_none() {
+            return Ok(());
+        }
+        let names_it = |token: &[u8]| {
+            let token = token.trim_ascii();
+            let is = |name: &HeaderName| token.eq_ignore_ascii_case(name.as_str().as_bytes());
+            is(&self.reason) || self.header.as_ref().is_some_and(is)
+        };
+        let named = headers
+            .get_all(CONNECTION)
+            .iter()
+            .any(|value| value.as_bytes().split(|byte| *byte == b',').any(names_it));
+        if named {
+            return Err(Fault::HopByHop);
+        }
+        Ok(())
+    }
+}
+
+// === impl QueryName ===
+
+impl QueryName {
+    /// Cheap, and never wrong when it says no.
+    fn may_be_in(&self, query: &str) -> bool {
+        self.finder.find(query.as_bytes()).is_some()
+            || memchr::memchr(b'%', query.as_bytes()).is_some()
+    }
+
+    fn read(&self, query: &str) -> Result<Option<Subject>, Fault> {
+        let mut found = query.split('&').filter(|pair| self.is_key_of(pair));
+        let Some(pair) = found.next() else {
+            return Ok(None);
+        };
+        if found.next().is_some() {
+            return Err(Fault::Repeated);
+        }
+        let value = pair.split_once('=').map_or("", |(_, value)| value);
+        parse_subject(&decode(value)?).map(Some)
+    }
+
+    fn is_key_of(&self, pair: &str) -> bool {
+        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+        if key.contains('%') {
+            // Names are compared as WHATWG decodes them; `+` cannot occur in ours.
+            form_urlencoded::parse(key.as_bytes())
+                .next()
+                .is_some_and(|(key, _)| key == self.name)
+        } else {
+            key == self.name
+        }
+    }
+}
+
+// === impl Marker ===
+
+impl Marker {
+    fn in_url(subject: Subject) -> Self {
+        Self {
+            subject,
+            in_url: true,
+            reason: None,
+        }
+    }
+}
+
+fn read_header(name: &HeaderName, headers: &HeaderMap) -> Result<Option<Subject>, Fault> {
+    let Some(value) = headers.get(name) else {
+        return Ok(None);
+    };
+    if headers.get_all(name).iter().nth(1).is_some() {
+        return Err(Fault::Repeated);
+    }
+    let value = std::str::from_utf8(value.as_bytes()).map_err(|_| Fault::Encoding)?;
+    parse_subject(value).map(Some)
+}
+
+fn parse_subject(value: &str) -> Result<Subject, Fault> {
+    if value.is_empty() {
+        return Err(Fault::Empty);
+    }
+    value.parse().map_err(|_| Fault::NotAnId)
+}
+
+fn read_reason(value: &HeaderValue) -> Result<String, Fault> {
+    let reason = std::str::from_utf8(value.as_bytes()).map_err(|_| Fault::Reason)?;
+    check_reason(reason).map_err(|_| Fault::Reason)
+}
+
+/// Why a reason is none (rule S1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadReason {
+    #[error("`reason` must not be blank")]
+    Blank,
+    #[error("`reason` must not be longer than {MAX_REASON} characters")]
+    TooLong,
+}
+
+/// The reason, trimmed (rule S1).
+pub(crate) fn check_reason(reason: &str) -> Result<String, BadReason> {
+    let reason = reason.trim();
+    if reason.chars().all(|c| c.is_whitespace() || c.is_control()) {
+        return Err(BadReason::Blank);
+    }
+    if reason.chars().count() > MAX_REASON {
+        return Err(BadReason::TooLong);
+    }
+    Ok(reason.to_owned())
+}
+
+/// Form-decodes a value, refusing what WHATWG would replace.
+fn decode(value: &str) -> Result<Cow<'_, str>, Fault> {
+    let bytes = value.as_bytes();
+    let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
+    let broken = memchr::memchr_iter(b'%', bytes)
+        .any(|at| !(is_hex(bytes.get(at + 1)) && is_hex(bytes.get(at + 2))));
+    if broken {
+        return Err(Fault::Encoding);
+    }
+    let spaced = if value.contains('+') {
+        Cow::Owned(value.replace('+', " "))
+    } else {
+        Cow::Borrowed(value)
+    };
+    match spaced {
+        Cow::Borrowed(value) => percent_encoding::percent_decode_str(value)
+            .decode_utf8()
+            .map_err(|_| Fault::Encoding),
+        Cow::Owned(value) => percent_encoding::percent_decode_str(&value)
+            .decode_utf8()
+            .map(|value| Cow::Owned(value.into_owned()))
+            .map_err(|_| Fault::Encoding),
+    }
+}
+
+/// Whether a page of another origin made the browser send this (rule R5).
+///
+/// `Sec-Fetch-Site` decides where it is present; else `Origin` must name the host that the request is
+/// for; else, with neither, it is no browser that could be lured.
+pub(crate) fn is_cross_site(parts: &Parts) -> bool {
+    if parts.headers.contains_key(SEC_FETCH_SITE) {
+        let ours = |site: &HeaderValue| site == "same-origin" || site == "none";
+        return !parts.headers.get_all(SEC_FETCH_SITE).iter().all(ours);
+    }
+    let Some(origin) = parts.headers.get(ORIGIN) else {
+        return false;
+    };
+    let host = match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => parts.headers.get(HOST).map(HeaderValue::as_bytes),
+    };
+    let origin = origin.as_bytes();
+    let authority = origin
+        .strip_prefix(b"https://")
+        .or_else(|| origin.strip_prefix(b"http://"));
+    authority.is_none() || authority != host
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,206 @@
+//! [`Impersonate`]: the service that admits, refuses or passes on.
+
+use std::{
+    fmt, mem,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{
+    HeaderName, HeaderValue, Request, Response,
+    header::{CACHE_CONTROL, REFERRER_POLICY},
+    request::Parts,
+};
+use http_body::Body;
+use tower_service::Service;
+
+use crate::{
+    BoxError,
+    acting_as::ActingAs,
+    admit::Admitted,
+    body::ResponseBody,
+    future::ResponseFuture,
+    impersonation::{Impersonation, Inner},
+    marker::{Fault, Marker},
+    policy::Route,
+    rejection::{Rejection, WayOut},
+    session::live::acted_as,
+};
+
+const ACTED_AS: HeaderName = HeaderName::from_static("acted-as");
+
+/// The service that [`ImpersonationLayer`](crate::ImpersonationLayer) makes.
+///
+/// A request without a marker goes straight to the inner service: nothing is allocated, asked or awaited
+/// (rule R1).
+#[derive(Clone)]
+pub struct Impersonate<S> {
+    inner: S,
+    impersonation: Impersonation,
+}
+
+impl<S> Impersonate<S> {
+    pub(crate) fn new(inner: S, impersonation: Impersonation) -> Self {
+        Self {
+            inner,
+            impersonation,
+        }
+    }
+
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
+impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Impersonate<S>
+where
+    S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+    S::Future: Send + 'static,
+    S::Error: 'static,
+    ReqBody: Send + 'static,
+    ResBody: Body + Send + 'static,
+    ResBody::Data: From<Bytes>,
+    ResBody::Error: Into<BoxError>,
+{
+    type Response = Response<ResponseBody<ResBody>>;
+    type Error = S::Error;
+    type Future = ResponseFuture<S::Future, ResBody, S::Error>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
+        let sources = &self.impersonation.inner.sources;
+        match sources.find(request.uri(), request.headers()) {
+            Ok(None) => ResponseFuture::passed(self.inner.call(request)),
+            Ok(Some(marker)) => self.call_marked(request, marker),
+            Err(fault) => ResponseFuture::refused(self.refuse_malformed(request, fault)),
+        }
+    }
+}
+
+impl<S> Impersonate<S> {
+    #[cold]
+    fn refuse_malformed<ReqBody, ResBody>(
+        &self,
+        request: Request<ReqBody>,
+        fault: Fault,
+    ) -> Response<ResponseBody<ResBody>> {
+        let (parts, _) = request.into_parts();
+        let config = &self.impersonation.inner;
+        let rejection = config.malformed(&parts, fault);
+        config.reject(rejection, &parts)
+    }
+
+    fn call_marked<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        marker: Marker,
+    ) -> ResponseFuture<S::Future, ResBody, S::Error>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        ReqBody: Send + 'static,
+        ResBody: Send + 'static,
+    {
+        let config = &self.impersonation.inner;
+        let (mut parts, body) = request.into_parts();
+        let route = config
+            .routes
+            .classify(&parts.method, parts.uri.path(), &parts.headers);
+        if route == Route::Excluded {
+            config.sources.strip(&mut parts.uri, &mut parts.headers);
+            let request = Request::from_parts(parts, body);
+            return ResponseFuture::passed(self.inner.call(request));
+        }
+        let config = config.clone();
+        // The ready one answers this request; its clone has to become ready first. See
+        // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        ResponseFuture::acted(Box::pin(async move {
+            let Admitted { acting_as, guard } = match config.admit(&mut parts, marker, route).await
+            {
+                Ok(admitted) => admitted,
+                Err(rejection) => return Ok(config.reject(rejection, &parts)),
+            };
+            match inner.call(Request::from_parts(parts, body)).await {
+                Ok(response) => {
+                    guard.complete(response.status());
+                    Ok(seal(response, acting_as))
+                }
+                Err(error) => {
+                    guard.fail();
+                    Err(error)
+                }
+            }
+        }))
+    }
+}
+
+impl<S: fmt::Debug> fmt::Debug for Impersonate<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Impersonate")
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Adds what an acted response carries (rules R14, R15, R19).
+fn seal<B>(response: Response<B>, acting_as: ActingAs) -> Response<ResponseBody<B>> {
+    let (mut parts, body) = response.into_parts();
+    let name = match acting_as.live() {
+        Some(live) => live.acted_as.clone(),
+        None => acted_as(acting_as.subject()),
+    };
+    parts.headers.insert(ACTED_AS, name);
+    let no_store = HeaderValue::from_static("no-store");
+    parts.headers.insert(CACHE_CONTROL, no_store);
+    let same_origin = HeaderValue::from_static("same-origin");
+    parts.headers.insert(REFERRER_POLICY, same_origin);
+    parts.extensions.insert(acting_as.clone());
+    Response::from_parts(parts, ResponseBody::acted(body, acting_as))
+}
+
+impl Inner {
+    /// The response of a refusal, as the host wants it.
+    pub(crate) fn reject<B>(
+        self: &Arc<Self>,
+        rejection: Rejection,
+        parts: &Parts,
+    ) -> Response<ResponseBody<B>> {
+        let response = match &self.reject {
+            Some(respond) => respond(&rejection, parts),
+            None => rejection.render(&parts.method, &parts.headers, &self.way_out(parts)),
+        };
+        rejection.seal(response).map(ResponseBody::refusal)
+    }
+
+    fn way_out(&self, parts: &Parts) -> WayOut {
+        let end = self
+            .control_path
+            .as_deref()
+            .filter(|_| self.sessions.is_some());
+        WayOut {
+            unmarked: Some(self.sources.without_marker(&parts.uri)),
+            end: end.map(|path| format!("{}/end", path.trim_end_matches('/'))),
+            again: Some(parts.uri.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,270 @@
+//! [`Cached`]: a store's active sessions, kept close.
+
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+use tokio::sync::OnceCell;
+
+use super::{
+    EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
+    SessionListener, SessionStore, SessionUpdate, StartError, Started,
+    memory::{Pair, PairRef},
+};
+use crate::{
+    BoxError,
+    identity::{Subject, UserId},
+};
+
+/// Keeps the answers of a slower store to "is there an active session".
+///
+/// Reads take no lock; concurrent look-ups of the same session share one question to the store. "There is
+/// none" is never kept. What ends through this store is forgotten at once, and so is what the store hears
+/// of other replicas ([`SessionStore::subscribe`]); for what it does not hear of, `keep` bounds how
+/// long an ended session can still be taken for active.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_impersonation::session::{Cached, MemorySessions};
+///
+/// let sessions = Cached::new(MemorySessions::new(), Duration::from_secs(5));
+/// ```
+pub struct Cached<S> {
+    store: S,
+    keep: Duration,
+    kept: Arc<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    by_pair: papaya::HashMap<Pair, Arc<Entry>>,
+    pairs: papaya::HashMap<SessionId, Pair>,
+    /// Moves with everything that is forgotten, so that an answer that was under way meanwhile is not kept.
+    forgotten: AtomicU64,
+}
+
+#[derive(Default)]
+struct Entry {
+    loaded: OnceCell<(Arc<Session>, OffsetDateTime)>,
+}
+
+/// Why a look-up filled nothing in.
+enum Miss {
+    None,
+    /// Something ended while the store was asked: the answer may be older than that.
+    Outdated,
+    Failed(BoxError),
+}
+
+// === impl Cached ===
+
+impl<S: SessionStore> Cached<S> {
+    /// More entries than this are not kept: the cache starts over.
+    const MOST: usize = 100_000;
+
+    /// Keeps what `store` answers for at most `keep`.
+    pub fn new(store: S, keep: Duration) -> Self {
+        let kept = Arc::new(Kept::default());
+        let listening = kept.clone();
+        store.subscribe(Arc::new(move |change| listening.hear(change)));
+        Self { store, keep, kept }
+    }
+}
+
+impl Kept {
+    fn hear(&self, change: &SessionChange) {
+        match change {
+            SessionChange::Ended(id, _) => self.forget(*id),
+            SessionChange::Updated(session) => self.forget(session.id),
+            SessionChange::Unknown => self.clear(),
+        }
+    }
+
+    fn forget(&self, id: SessionId) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        if let Some(pair) = self.pairs.pin().remove(&id) {
+            self.by_pair.pin().remove(pair);
+        }
+    }
+
+    fn clear(&self) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        self.by_pair.pin().clear();
+        self.pairs.pin().clear();
+    }
+
+    fn entry(&self, pair: PairRef<'_>, usable: impl Fn(&Entry) -> bool, most: usize) -> Arc<Entry> {
+        let by_pair = self.by_pair.pin();
+        if let Some(entry) = by_pair.get(&pair).filter(|entry| usable(entry)) {
+            return entry.clone();
+        }
+        if by_pair.len() >= most {
+            self.clear();
+        }
+        let pair = Pair {
+            actor: pair.0.clone(),
+            subject: pair.1.clone(),
+        };
+        // Whoever comes first decides; the others find that entry, unless it is past use as well.
+        let fresh = Arc::new(Entry::default());
+        by_pair
+            .update_or_insert(
+                pair,
+                |there| match usable(there) {
+                    true => there.clone(),
+                    false => fresh.clone(),
+                },
+                fresh.clone(),
+            )
+            .clone()
+    }
+
+    /// Takes an entry out, if it is still this one.
+    fn discard(&self, pair: PairRef<'_>, entry: &Arc<Entry>) {
+        let by_pair = self.by_pair.pin();
+        let _ = by_pair.remove_if(&pair, |_, there| Arc::ptr_eq(there, entry));
+    }
+}
+
+impl Entry {
+    /// The session, if it is loaded, not too old and still active.
+    fn fresh(&self, keep: Duration, now: OffsetDateTime) -> Option<&Arc<Session>> {
+        let (session, since) = self.loaded.get()?;
+        (now - *since < keep && session.is_open(now)).then_some(session)
+    }
+}
+
+#[async_trait]
+impl<S: SessionStore> SessionStore for Cached<S> {
+    async fn check(
+        &self,
+        session: &Session,
+        limits: &Limits,
+        now: OffsetDateTime,
+    ) -> Result<(), StartError> {
+        self.store.check(session, limits, now).await
+    }
+
+    async fn start(&self, session: Session, limits: &Limits) -> Result<Started, StartError> {
+        self.store.start(session, limits).await
+    }
+
+    async fn active(
+        &self,
+        actor: &UserId,
+        subject: &Subject,
+        now: OffsetDateTime,
+    ) -> Result<Option<Arc<Session>>, BoxError> {
+        let usable =
+            |entry: &Entry| !entry.loaded.initialized() || entry.fresh(self.keep, now).is_some();
+        let entry = self.kept.entry(PairRef(actor, subject), usable, Self::MOST);
+        let loaded = entry.loaded.get_or_try_init(|| async {
+            let before = self.kept.forgotten.load(Ordering::SeqCst);
+            match self.store.active(actor, subject, now).await {
+                Ok(Some(session)) => {
+                    let pair = Pair {
+                        actor: actor.clone(),
+                        subject: subject.clone(),
+                    };
+                    // From here on `forget` finds the entry; what it forgot before shows in the number.
+                    self.kept.pairs.pin().insert(session.id, pair);
+                    if self.kept.forgotten.load(Ordering::SeqCst) == before {
+                        Ok((session, now))
+                    } else {
+                        Err(Miss::Outdated)
+                    }
+                }
+                Ok(None) => Err(Miss::None),
+                Err(error) => Err(Miss::Failed(error)),
+            }
+        });
+        match loaded.await {
+            Ok((session, _)) => Ok(Some(session.clone())),
+            Err(miss) => {
+                self.kept.discard(PairRef(actor, subject), &entry);
+                match miss {
+                    Miss::None => Ok(None),
+                    Miss::Outdated => self.store.active(actor, subject, now).await,
+                    Miss::Failed(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    fn peek(&self, actor: &UserId, subject: &Subject, now: OffsetDateTime) -> Option<Arc<Session>> {
+        let by_pair = self.kept.by_pair.pin();
+        let entry = by_pair.get(&PairRef(actor, subject))?;
+        entry.fresh(self.keep, now).cloned()
+    }
+
+    async fn get(&self, id: SessionId) -> Result<Option<Arc<Session>>, BoxError> {
+        self.store.get(id).await
+    }
+
+    async fn end(
+        &self,
+        id: SessionId,
+        reason: EndedReason,
+        now: OffsetDateTime,
+    ) -> Result<Option<Arc<Session>>, BoxError> {
+        let ended = self.store.end(id, reason, now).await;
+        self.kept.forget(id);
+        ended
+    }
+
+    async fn end_due(
+        &self,
+        now: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<Arc<Session>>, BoxError> {
+        let ended = self.store.end_due(now, limit).await?;
+        ended
+            .iter()
+            .for_each(|session| self.kept.forget(session.id));
+        Ok(ended)
+    }
+
+    async fn touch(&self, id: SessionId, seen_at: OffsetDateTime) -> Result<(), BoxError> {
+        self.store.touch(id, seen_at).await
+    }
+
+    async fn update(
+        &self,
+        id: SessionId,
+        update: SessionUpdate,
+        now: OffsetDateTime,
+    ) -> Result<Option<Arc<Session>>, BoxError> {
+        let updated = self.store.update(id, update, now).await;
+        self.kept.forget(id);
+        updated
+    }
+
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: &Page,
+        now: OffsetDateTime,
+    ) -> Result<SessionList, BoxError> {
+        self.store.list(filter, page, now).await
+    }
+
+    fn subscribe(&self, listener: SessionListener) {
+        self.store.subscribe(listener);
+    }
+}
+
+impl<S> fmt::Debug for Cached<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cached")
+            .field("keep", &self.keep)
+            .field("kept", &self.kept.by_pair.len())
+            .finish_non_exhaustive()
+    }
+}
