@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Response, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Response, request::Parts};
 
 use crate::{
     BoxError,
@@ -72,6 +72,8 @@ pub struct Builder {
     protected: Vec<String>,
     reads: Vec<(Method, String)>,
     control_path: Option<String>,
+    after_start: String,
+    after_stop: String,
     assume: Vec<Assume>,
     client: Client,
     reject: Option<Box<RejectionResponse>>,
@@ -123,6 +125,8 @@ impl Builder {
             protected: Vec::new(),
             reads: Vec::new(),
             control_path: None,
+            after_start: "/".to_owned(),
+            after_stop: "/".to_owned(),
             assume: Vec::new(),
             client: Client::default(),
             reject: None,
@@ -220,6 +224,18 @@ impl Builder {
     /// there. Default: nowhere.
     pub fn control_path(mut self, path: impl Into<String>) -> Self {
         self.control_path = Some(path.into());
+        self
+    }
+
+    /// Where a browser goes after a start that names no `next`; the marker is added. Default: `/`.
+    pub fn after_start(mut self, path: impl Into<String>) -> Self {
+        self.after_start = path.into();
+        self
+    }
+
+    /// Where a browser goes after a stop. Default: `/`.
+    pub fn after_stop(mut self, path: impl Into<String>) -> Self {
+        self.after_stop = path.into();
         self
     }
 
@@ -358,6 +374,17 @@ impl Builder {
     pub fn build(self) -> Result<Impersonation, ConfigError> {
         let sources = self.sources()?;
         let routes = self.routes()?;
+        for (setting, path) in [
+            ("after_start", &self.after_start),
+            ("after_stop", &self.after_stop),
+        ] {
+            if !path.starts_with('/') || HeaderValue::try_from(path).is_err() {
+                return Err(invalid(
+                    setting,
+                    "must be a path on this host, such as `/orders`",
+                ));
+            }
+        }
         self.check_numbers()?;
         let ids = Arc::new(Ids::default());
         let trail = TrailSettings {
@@ -381,6 +408,10 @@ impl Builder {
             client: self.client,
             reject: self.reject,
             control_path: self.control_path,
+            #[cfg(feature = "control")]
+            after_start: self.after_start,
+            #[cfg(feature = "control")]
+            after_stop: self.after_stop,
             settings: self.settings,
             lives: Arc::default(),
             starting: Default::default(),

@@ -81,6 +81,10 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) reject: Option<Box<RejectionResponse>>,
     pub(crate) control_path: Option<String>,
+    #[cfg(feature = "control")]
+    pub(crate) after_start: String,
+    #[cfg(feature = "control")]
+    pub(crate) after_stop: String,
     pub(crate) settings: Settings,
     pub(crate) lives: Arc<Lives>,
     pub(crate) starting: Starting,
@@ -423,7 +427,7 @@ impl Inner {
     }
 
     /// The admin who calls, on a request that is not acted itself (rule R16).
-    async fn unacted_actor(&self, parts: &Parts) -> Result<Actor, Refusal> {
+    pub(crate) async fn unacted_actor(&self, parts: &Parts) -> Result<Actor, Refusal> {
         not_acted(parts)?;
         self.actor(parts).await
     }

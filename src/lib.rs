@@ -2,7 +2,11 @@
 #![forbid(unsafe_code)]
 
 pub mod audit;
+#[cfg(feature = "axum")]
+pub mod axum;
 pub mod clock;
+#[cfg(feature = "control")]
+pub mod control;
 pub mod session;
 
 mod acting_as;
@@ -14,6 +18,7 @@ mod checker;
 mod client;
 mod consent;
 mod directory;
+mod forbid;
 mod future;
 mod guarded;
 mod identity;
@@ -32,6 +37,7 @@ pub use self::{
     checker::{AdminChecker, Caller, CheckerFn, Decision, Grant, checker_fn},
     consent::{Consent, MemoryConsents},
     directory::{DirectoryUser, MemoryDirectory, UserDirectory},
+    forbid::{Forbid, Forbidden},
     future::ResponseFuture,
     identity::{Access, Actor, InvalidUserId, Rank, Rights, Subject, UserId},
     impersonation::{ChangeRequest, Impersonation, SessionWithUser, StartRequest},

@@ -162,6 +162,22 @@ impl Sources {
         Uri::from_parts(parts).unwrap_or_default()
     }
 
+    /// A path with the marker of `subject` behind, for links that lead in; as it is where URLs carry none.
+    #[cfg(feature = "control")]
+    pub(crate) fn with_marker(&self, path: &str, subject: &Subject) -> String {
+        let Some(name) = &self.query else {
+            return path.to_owned();
+        };
+        let (path, fragment) = path.split_once('#').unwrap_or((path, ""));
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let marker: String = form_urlencoded::byte_serialize(subject.as_str().as_bytes()).collect();
+        let fragment_mark = if fragment.is_empty() { "" } else { "#" };
+        format!(
+            "{path}{separator}{}={marker}{fragment_mark}{fragment}",
+            name.name
+        )
+    }
+
     fn refuse_hop_by_hop(&self, first: &HeaderValue, headers: &HeaderMap) -> Result<(), Fault> {
         // By far the most common value, and the first thing that every keep-alive client sends.
         if first == "keep-alive" && headers.get_all(CONNECTION).iter().nth(1).is_none() {
