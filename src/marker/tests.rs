@@ -146,7 +146,7 @@ fn r3_the_query_is_read_as_whatwg_form_data() {
     for (query, expected) in tests {
         let expected = expected.map(|subject| Some(subject.to_owned()));
         let found = subject(find(query, &[]));
-        assert_eq!(found, expected, "{:.60}", query);
+        assert_eq!(found, expected, "{query:.60}");
     }
 }
 
@@ -358,7 +358,8 @@ fn r3_a_marker_header_that_a_proxy_may_drop_is_refused() {
 #[test]
 fn r3_a_reason_belongs_to_a_marker_and_is_one_text() {
     let longest = "é".repeat(500);
-    let tests: &[(&str, &[&[u8]], Result<Option<&str>, Fault>)] = &[
+    type Test<'t> = (&'t str, &'t [&'t [u8]], Result<Option<&'t str>, Fault>);
+    let tests: &[Test] = &[
         ("as=7", &[], Ok(None)),
         ("as=7", &[b"ticket 4711"], Ok(Some("ticket 4711"))),
         ("as=7", &[b"  ticket \t"], Ok(Some("ticket"))),
