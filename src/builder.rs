@@ -22,20 +22,23 @@ use crate::{
     session::{Limits, SessionStore},
 };
 
-/// Header names that mean something else, or that a browser or a proxy sets by itself.
+/// Header names that mean something else, that a browser or a proxy sets by itself, or that a page may set
+/// on requests to another site without being asked (`Accept-Language`, `Range`): a marker in a header is
+/// trusted because no link and no form can send it (rule R5).
 const RESERVED: &[&str] = &[
     "accept",
     "authorization",
+    "cache-control",
     "connection",
-    "content-length",
-    "content-type",
     "cookie",
+    "date",
     "expect",
     "forwarded",
     "host",
     "keep-alive",
     "origin",
-    "proxy-authorization",
+    "pragma",
+    "range",
     "referer",
     "set-cookie",
     "te",
@@ -43,16 +46,22 @@ const RESERVED: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "user-agent",
+    "upgrade-insecure-requests",
     "via",
+    "x-method-override",
+    "x-real-ip",
     "x-request-id",
 ];
 /// Families of them.
 const RESERVED_PREFIXES: &[&str] = &[
+    "accept-",
     "access-control-",
     "content-",
+    "if-",
     "proxy-",
     "sec-",
     "x-forwarded-",
+    "x-http-method",
 ];
 
 /// Sets up an [`Impersonation`]. Made by [`Impersonation::builder`].
@@ -455,7 +464,8 @@ impl Builder {
             PathPattern::parse(path).ok_or_else(|| {
                 invalid(
                     setting,
-                    "must be a plain path such as `/account/password`, without `%`, `\\` or dots",
+                    "must be a plain path such as `/account/password`, with `*` for any one segment and \
+                     without `%`, `\\`, dots or `{}`",
                 )
             })
         };

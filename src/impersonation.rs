@@ -120,7 +120,7 @@ pub struct StartRequest {
 }
 
 /// Whom a start asks for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Wanted {
     Subject(Subject),
     Login(String),
@@ -201,6 +201,16 @@ impl Wanted {
         match self {
             Self::Subject(subject) => Some(subject.clone()),
             Self::Login(login) => login.parse().ok(),
+        }
+    }
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subject(subject) => subject.fmt(f),
+            // An e-mail address as a rule, which no log has to know.
+            Self::Login(_) => f.write_str("Login(REDACTED)"),
         }
     }
 }

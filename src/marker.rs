@@ -323,18 +323,18 @@ pub(crate) fn is_cross_site(parts: &Parts) -> bool {
         let ours = |site: &HeaderValue| site == "same-origin" || site == "none";
         return !parts.headers.get_all(SEC_FETCH_SITE).iter().all(ours);
     }
-    let Some(origin) = parts.headers.get(ORIGIN) else {
-        return false;
-    };
     let host = match parts.uri.authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),
         None => parts.headers.get(HOST).map(HeaderValue::as_bytes),
     };
-    let origin = origin.as_bytes();
-    let authority = origin
-        .strip_prefix(b"https://")
-        .or_else(|| origin.strip_prefix(b"http://"));
-    authority.is_none() || authority != host
+    let is_ours = |origin: &HeaderValue| {
+        let origin = origin.as_bytes();
+        let authority = origin
+            .strip_prefix(b"https://")
+            .or_else(|| origin.strip_prefix(b"http://"));
+        authority.is_some() && authority == host
+    };
+    !parts.headers.get_all(ORIGIN).iter().all(is_ours)
 }
 
 #[cfg(test)]
