@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method};
 use crate::{
     checker::{Decision, Grant},
     directory::DirectoryUser,
-    identity::{Access, Actor, Rights, Subject},
+    identity::{Access, Actor, Rights, Subject, UserId},
 };
 
 /// Headers by which some frameworks turn one method into another.
@@ -83,8 +83,15 @@ pub(crate) fn may_ask(
 }
 
 /// The second question: is the subject someone whom this actor may act as (rule S1)?
-pub(crate) fn may_act(actor: &Actor, user: Option<&DirectoryUser>) -> Result<(), Denial> {
-    let Some(user) = user else {
+///
+/// A directory that is lenient about ids (case, spaces) may answer with another one than was asked for: that
+/// is not the subject, or one user would be several subjects.
+pub(crate) fn may_act(
+    actor: &Actor,
+    id: &UserId,
+    user: Option<&DirectoryUser>,
+) -> Result<(), Denial> {
+    let Some(user) = user.filter(|user| user.id() == id) else {
         return Err(Denial::UnknownSubject);
     };
     if user.rank() >= actor.rank() {

@@ -180,7 +180,7 @@ impl Inner {
                         .await?
                 }
             };
-            if let Err(denial) = policy::may_act(actor, user.as_ref()) {
+            if let Err(denial) = policy::may_act(actor, id, user.as_ref()) {
                 directory.forget(id);
                 return Ok(Err(denial));
             }

@@ -589,9 +589,22 @@ fn s1_a_subject_is_known_of_strictly_lower_rank_and_impersonable() {
         (20, Some(locked(20)), Err(Denial::Rank)),
         (20, None, Err(Denial::UnknownSubject)),
     ];
+    let ines = id("ines");
     for (rank, user, expected) in tests {
         let actor = Actor::new(id("ada"), Rank(rank)).with_rights(Rights::all());
-        assert_eq!(may_act(&actor, user.as_ref()), expected, "{rank} {user:?}");
+        let decided = may_act(&actor, &ines, user.as_ref());
+        assert_eq!(decided, expected, "{rank} {user:?}");
+    }
+}
+
+/// Else one user would be several subjects, each with a session of its own.
+#[test]
+fn s1_an_answer_about_another_id_is_about_an_unknown_subject() {
+    let ada = Actor::new(id("ada"), Rank(20));
+    for asked in ["INES", "ines ", "7"] {
+        let ines = DirectoryUser::new(id("ines"), Rank(0));
+        let decided = may_act(&ada, &id(asked), Some(&ines));
+        assert_eq!(decided, Err(Denial::UnknownSubject), "{asked}");
     }
 }
 
