@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use super::{
     AuditEvent, AuditSink, EventName,
     event::Ids,
-    fold::{Folds, Read},
+    fold::{Folds, Read, is_over},
 };
 use crate::{
     clock::{Clock, ClockError},
@@ -262,7 +262,7 @@ impl Trail {
     pub(super) fn read(&self, read: Read<'_>, slot: Slot) {
         let (closed, start_ticking) = {
             let mut folds = self.shared.folds();
-            let closed = folds.count(read, slot, self.shared.settings.fold, &self.shared.ids);
+            let closed = folds.count(read, slot, &self.shared.settings, &self.shared.ids);
             (closed, folds.should_tick())
         };
         for (event, slot) in closed.into_iter().flatten() {
@@ -294,7 +294,7 @@ impl Trail {
                     return;
                 };
                 match clock.now() {
-                    Ok(now) => shared.unfold(|event| now - event.time >= window),
+                    Ok(now) => shared.unfold(|event| is_over(event, now, window)),
                     Err(_) => shared.unfold(|_| true),
                 }
                 let mut folds = shared.folds();
