@@ -3,7 +3,7 @@
 use std::{fmt, net::IpAddr, sync::Mutex};
 
 use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::{
@@ -31,7 +31,7 @@ pub struct AuditEvent {
     /// A UUID v7.
     pub id: Uuid,
     /// When, in UTC.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "utc")]
     pub time: OffsetDateTime,
     /// What.
     pub name: EventName,
@@ -125,7 +125,14 @@ pub enum Outcome {
 
 /// Makes ids that sort by time.
 #[derive(Debug)]
-pub(crate) struct Ids(Mutex<ContextV7>);
+pub(crate) struct Ids(Mutex<Made>);
+
+#[derive(Debug)]
+struct Made {
+    context: ContextV7,
+    /// The latest time that an id was made of.
+    latest: OffsetDateTime,
+}
 
 // === impl AuditEvent ===
 
@@ -185,6 +192,15 @@ impl fmt::Debug for AuditEvent {
 /// Escapes what a viewer might take for a line break or a control: DEL, C1, U+2028, U+2029 and the marks
 /// that turn the direction of text.
 struct OneLine;
+
+/// In UTC whatever the clock's offset is. RFC 3339 knows the years 0 to 9999; others are written all the same.
+fn utc<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = time.checked_to_offset(UtcOffset::UTC).unwrap_or(*time);
+    match time.format(&Rfc3339) {
+        Ok(text) => serializer.serialize_str(&text),
+        Err(_) => serializer.collect_str(&time),
+    }
+}
 
 impl serde_json::ser::Formatter for OneLine {
     fn write_string_fragment<W: ?Sized + std::io::Write>(
