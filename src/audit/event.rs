@@ -211,7 +211,10 @@ impl serde_json::ser::Formatter for OneLine {
         let mut written = 0;
         for (at, c) in fragment.char_indices() {
             if c.is_control()
-                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                || matches!(
+                    c,
+                    '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+                )
             {
                 writer.write_all(&fragment.as_bytes()[written..at])?;
                 write!(writer, "\\u{:04x}", u32::from(c))?;
