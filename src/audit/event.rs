@@ -1,6 +1,10 @@
 //! What the trail holds: [`AuditEvent`].
 
-use std::{fmt, net::IpAddr, sync::Mutex};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
@@ -276,15 +280,23 @@ impl Outcome {
 
 impl Default for Ids {
     fn default() -> Self {
-        Self(Mutex::new(ContextV7::new()))
+        Self(Mutex::new(Made {
+            context: ContextV7::new(),
+            latest: OffsetDateTime::UNIX_EPOCH,
+        }))
     }
 }
 
 impl Ids {
-    /// A new id of this time; later ones sort after it, those of the same millisecond too.
+    /// A new id of this time; ids that are made later sort after it, also those of the same millisecond
+    /// and of an earlier time.
     pub(crate) fn next(&self, at: OffsetDateTime) -> Uuid {
-        let seconds = u64::try_from(at.unix_timestamp()).unwrap_or(0);
-        Uuid::new_v7(Timestamp::from_unix(&self.0, seconds, at.nanosecond()))
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The context does not keep the order when it sees an earlier second with a later fraction.
+        made.latest = made.latest.max(at);
+        let seconds = u64::try_from(made.latest.unix_timestamp()).unwrap_or(0);
+        let nanos = made.latest.nanosecond();
+        Uuid::new_v7(Timestamp::from_unix(&made.context, seconds, nanos))
     }
 }
 
