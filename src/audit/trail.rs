@@ -71,7 +71,7 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: TrailSettings,
     ids: Arc<Ids>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     queue: Mutex<Queue>,
     /// Someone may wait for the queue to be empty, or to be failing.
     moved: Notify,
@@ -89,7 +89,9 @@ struct Queue {
 }
 
 /// Room in the queue for one event. Gives it back when dropped.
-pub(super) struct Slot(Arc<Shared>);
+///
+/// Slots lie in the queue itself, so they must not keep it alive.
+pub(super) struct Slot(Arc<Semaphore>);
 
 struct Entry {
     event: AuditEvent,
@@ -126,7 +128,7 @@ impl Trail {
                 clock,
                 settings,
                 ids,
-                slots: Semaphore::new(settings.queue),
+                slots: Arc::new(Semaphore::new(settings.queue)),
                 queue: Mutex::default(),
                 moved: Notify::new(),
                 folds: Mutex::default(),
@@ -231,7 +233,7 @@ impl Trail {
             }
         };
         permit.forget();
-        Ok(std::array::from_fn(|_| Slot(self.shared.clone())))
+        Ok(std::array::from_fn(|_| Slot(self.shared.slots.clone())))
     }
 
     /// Queues the event and waits for it to be durable.
@@ -337,9 +339,9 @@ impl Shared {
         self.folds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_slot(self: &Arc<Self>) -> Option<Slot> {
+    fn try_slot(&self) -> Option<Slot> {
         self.slots.try_acquire().ok()?.forget();
-        Some(Slot(self.clone()))
+        Some(Slot(self.slots.clone()))
     }
 
     fn push(self: &Arc<Self>, entry: Entry) {
@@ -405,7 +407,7 @@ impl Drop for Shared {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.slots.add_permits(1);
+        self.0.add_permits(1);
     }
 }
 
