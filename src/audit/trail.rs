@@ -200,9 +200,11 @@ impl Trail {
     }
 
     /// Records a refusal if there is room, else counts it, and the count is recorded later: refusals
-    /// come from anyone, so they must not fill the queue.
+    /// come from anyone, so they get half of the queue and the acted requests keep theirs.
     pub(crate) fn record_refusal(&self, event: AuditEvent) {
-        match self.shared.try_slot() {
+        let half = self.shared.settings.queue / 2;
+        let has_room = self.shared.slots.available_permits() > half;
+        match has_room.then(|| self.shared.try_slot()).flatten() {
             Some(slot) => self.shared.push(Entry {
                 event,
                 slot: Some(slot),
