@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -288,10 +288,9 @@ impl Trail {
             self.shared.folds().ticking = false;
             return;
         };
-        let ticking = Ticking(Arc::downgrade(&self.shared));
+        let mut ticking = Ticking(Arc::downgrade(&self.shared));
         let (clock, window) = (self.shared.clock.clone(), self.shared.settings.fold);
         runtime.spawn(async move {
-            let ticking = ticking;
             loop {
                 clock.sleep(window).await;
                 let Some(shared) = ticking.0.upgrade() else {
@@ -312,7 +311,7 @@ impl Trail {
 }
 
 /// Lets the next read start a new ticker when this one goes away with its runtime.
-struct Ticking(std::sync::Weak<Shared>);
+struct Ticking(Weak<Shared>);
 
 impl Drop for Ticking {
     fn drop(&mut self) {
@@ -322,6 +321,8 @@ impl Drop for Ticking {
     }
 }
 
+                    // From here on there may be another ticker, which is not ours to stop.
+                    drop(mem::take(&mut ticking.0));
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trail")
