@@ -73,7 +73,7 @@ pub(super) struct Shared {
     ids: Arc<Ids>,
     slots: Arc<Semaphore>,
     queue: Mutex<Queue>,
-    /// Someone may wait for the queue to be empty, or to be failing.
+    /// Someone may wait for events to be durable, or for the sink to be failing.
     moved: Notify,
     pub(super) folds: Mutex<Folds>,
 }
@@ -81,9 +81,12 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Queue {
     pending: VecDeque<Entry>,
-    /// There is a writer, and what it holds.
+    /// There is a writer.
     writing: bool,
     failing: bool,
+    /// How many events have come in so far, and how many of them, the oldest, are durable.
+    recorded: u64,
+    durable: u64,
     /// Refusals for which there was no slot, by rule.
     uncounted: BTreeMap<&'static str, u64>,
 }
@@ -106,6 +109,8 @@ struct Writer {
     /// Side by side, because a sink takes a slice of events.
     events: Vec<AuditEvent>,
     tickets: Vec<Ticket>,
+    /// There was nothing left; another one may be the writer by now.
+    is_over: bool,
 }
 
 type Ticket = (
@@ -138,30 +143,42 @@ impl Trail {
 
     /// Writes everything that was recorded so far, folded reads included. Call it before the process ends.
     ///
+    /// What is recorded meanwhile is not waited for, so it comes to an end on a busy server as well.
+    ///
     /// # Errors
     ///
     /// [`TrailError::Failing`] when the sink has failed several times in a row. The events are still in
-    /// the queue then, and still being tried.
+    /// the queue then, and still being tried. [`TrailError::NoTime`] when refusals were counted, and the
+    /// clock cannot tell when.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future only stops the waiting.
     pub async fn flush(&self) -> Result<(), TrailError> {
-        self.shared.unfold(|_| true);
+        let shared = &self.shared;
+        shared.unfold(|_| true);
+        let now = shared.clock.now();
+        let (until, all_counted) = {
+            let mut queue = shared.queue();
+            queue.recount(&shared.ids, now);
+            (queue.recorded, queue.uncounted.is_empty())
+        };
         loop {
-            let moved = self.shared.moved.notified();
+            // Hears of what happens from here on, before it is awaited.
+            let moved = shared.moved.notified();
             {
-                let mut queue = self.shared.queue();
-                if queue.pending.is_empty() && !queue.writing {
-                    return Ok(());
+                let queue = shared.queue();
+                if queue.durable >= until {
+                    break;
                 }
                 if queue.failing {
                     return Err(TrailError::Failing);
                 }
-                self.shared.wake(&mut queue);
             }
+            shared.wake();
             moved.await;
         }
+        all_counted.then_some(()).ok_or(TrailError::NoTime)
     }
 
     /// A new event of now.
@@ -218,6 +235,7 @@ impl Trail {
                     event = %event.to_json_line(),
                     "the trail's queue is full; this refusal will only be counted"
                 );
+                self.shared.wake();
             }
         }
     }
@@ -303,6 +321,8 @@ impl Trail {
                 let mut folds = shared.folds();
                 if folds.is_empty() {
                     folds.ticking = false;
+                    // From here on there may be another ticker, which is not ours to stop.
+                    drop(mem::take(&mut ticking.0));
                     return;
                 }
             }
@@ -321,8 +341,6 @@ impl Drop for Ticking {
     }
 }
 
-                    // From here on there may be another ticker, which is not ours to stop.
-                    drop(mem::take(&mut ticking.0));
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trail")
@@ -348,20 +366,25 @@ impl Shared {
     }
 
     fn push(self: &Arc<Self>, entry: Entry) {
-        let mut queue = self.queue();
-        queue.pending.push_back(entry);
-        self.wake(&mut queue);
+        self.queue().push(entry);
+        self.wake();
     }
 
-    /// Starts a writer where there is none. Without a runtime the next push or flush will.
-    fn wake(self: &Arc<Self>, queue: &mut Queue) {
-        if queue.writing {
+    /// Starts a writer where there is none and something to write. Without a runtime the next push or
+    /// flush will.
+    fn wake(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        };
+        {
+            let mut queue = self.queue();
+            if queue.writing || queue.is_empty() {
+                return;
+            }
             queue.writing = true;
-            runtime.spawn(Writer::new(self.clone()).run());
         }
+        // Not under the lock: a runtime that is going away drops the writer at once, which takes the lock.
+        runtime.spawn(Writer::new(self.clone()).run());
     }
 
     fn unfold(self: &Arc<Self>, which: impl Fn(&AuditEvent) -> bool) {
@@ -374,34 +397,46 @@ impl Shared {
             });
         }
     }
-
-    /// The counted refusals as events, now that there is room.
-    fn recount(self: &Arc<Self>) {
-        let Ok(now) = self.clock.now() else { return };
-        let mut queue = self.queue();
-        for (rule, count) in mem::take(&mut queue.uncounted) {
-            let mut event = AuditEvent::new(self.ids.next(now), now, EventName::Denied);
-            event.rule = Some(rule);
-            event.count = Some(count);
-            queue.pending.push_back(Entry {
-                event,
-                slot: None,
-                done: None,
-            });
-        }
-    }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
         let folds = self.folds.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let lost = queue.pending.len() + folds.open();
+        let lost = queue.pending.len() + queue.uncounted.len() + folds.open();
         if lost > 0 {
             tracing::error!(
                 target: "tower_impersonation",
                 lost, "the trail was dropped with events in it; call `flush` before"
             );
+        }
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn push(&mut self, entry: Entry) {
+        self.recorded += 1;
+        self.pending.push_back(entry);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.uncounted.is_empty()
+    }
+
+    /// The counted refusals become events. Without the time they stay what they are.
+    fn recount(&mut self, ids: &Ids, now: Result<OffsetDateTime, ClockError>) {
+        let Ok(now) = now else { return };
+        for (rule, count) in mem::take(&mut self.uncounted) {
+            let mut event = AuditEvent::new(ids.next(now), now, EventName::Denied);
+            event.rule = Some(rule);
+            event.count = Some(count);
+            self.push(Entry {
+                event,
+                slot: None,
+                done: None,
+            });
         }
     }
 }
@@ -422,20 +457,26 @@ impl Writer {
             shared,
             events: Vec::new(),
             tickets: Vec::new(),
+            is_over: false,
         }
     }
 
     async fn run(mut self) {
         while self.take_pending() {
             self.write().await;
-            self.shared.recount();
+            // A sink that never waits must not keep the thread from everyone else.
+            tokio::task::yield_now().await;
         }
     }
 
     /// Moves pending events into the batch. `false` when there was nothing at all: then this writer is no
     /// more the writer.
     fn take_pending(&mut self) -> bool {
+        let now = self.shared.clock.now();
         let mut queue = self.shared.queue();
+        if self.events.is_empty() {
+            queue.recount(&self.shared.ids, now);
+        }
         let room = MAX_BATCH.saturating_sub(self.events.len());
         let taken = queue.pending.len().min(room);
         for entry in queue.pending.drain(..taken) {
@@ -444,8 +485,7 @@ impl Writer {
         }
         if self.events.is_empty() {
             queue.writing = false;
-            drop(queue);
-            self.shared.moved.notify_waiters();
+            self.is_over = true;
             return false;
         }
         true
@@ -462,7 +502,8 @@ impl Writer {
             .build();
         loop {
             let shared = self.shared.clone();
-            let write = shared.sink.write(&self.events);
+            // Within a future, so that a panic on the way to the sink's own is caught as well.
+            let write = async { shared.sink.write(&self.events).await };
             match guarded(&*shared.clock, shared.settings.timeout, write).await {
                 Ok(()) => return self.finish(),
                 Err(error) => {
@@ -484,6 +525,12 @@ impl Writer {
     }
 
     fn finish(&mut self) {
+        {
+            // Before anyone hears of it, who may ask at once.
+            let mut queue = self.shared.queue();
+            queue.failing = false;
+            queue.durable += self.events.len() as u64;
+        }
         self.events.clear();
         for (slot, done) in self.tickets.drain(..) {
             drop(slot);
@@ -492,26 +539,26 @@ impl Writer {
                 let _ = done.send(Ok(()));
             }
         }
-        self.shared.queue().failing = false;
+        self.shared.moved.notify_waiters();
     }
 
     fn give_bad_news(&mut self) {
+        self.shared.queue().failing = true;
         for (_, done) in &mut self.tickets {
             if let Some(done) = done.take() {
                 let _ = done.send(Err(TrailError::Failing));
             }
         }
-        self.shared.queue().failing = true;
         self.shared.moved.notify_waiters();
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.events.is_empty() {
+        if self.is_over {
             return;
         }
-        // The runtime goes away in the middle of a write: the next writer starts with these.
+        // The runtime goes away, before a write or in the middle of one: the next writer starts with these.
         let mut queue = self.shared.queue();
         let tickets = self.tickets.drain(..);
         let entries = self.events.drain(..).zip(tickets);
@@ -519,6 +566,8 @@ impl Drop for Writer {
             queue.pending.push_front(Entry { event, slot, done });
         }
         queue.writing = false;
+        // Nobody tries any more, so nobody can say that it fails.
+        queue.failing = false;
         drop(queue);
         self.shared.moved.notify_waiters();
     }
