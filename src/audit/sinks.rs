@@ -14,7 +14,11 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{AuditEvent, AuditSink};
-use crate::{BoxError, guarded::join_all};
+use crate::{
+    BoxError,
+    clock::SystemClock,
+    guarded::{guarded, join_all},
+};
 
 /// Writes each event as one `tracing` event: target `tower_impersonation::audit`, level INFO, the whole
 /// event as JSON in the field `event`.
@@ -56,7 +60,8 @@ pub struct MemorySink {
     events: Arc<Mutex<Vec<AuditEvent>>>,
 }
 
-/// Writes to several sinks at once, each for at most a second.
+/// Writes to several sinks at once, each for at most a second; so
+/// [`audit_timeout`](crate::Builder::audit_timeout) has to be longer than that.
 ///
 /// ```
 /// use tower_impersonation::audit::{FanOut, MemorySink, TracingSink};
@@ -236,19 +241,27 @@ impl Branch {
             Some(missing) if missing.is_empty() => {}
             Some(missing) => self.write_in_time(&missing).await?,
         }
-        self.has().extend(events.iter().map(AuditEvent::key));
+        // In place of what was there: those who come again come all together.
+        *self.has() = events.iter().map(AuditEvent::key).collect();
         Ok(())
     }
 
     /// What this one does not have yet; `None` for all of it.
     fn missing(&self, events: &[AuditEvent]) -> Option<Vec<AuditEvent>> {
         let has = self.has();
+
+    /// How many events it knows to be in one sink and not in another.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.sinks.iter().map(|branch| branch.has().len()).sum()
+    }
         let is_missing = |event: &&AuditEvent| !has.contains(&event.key());
         (!has.is_empty()).then(|| events.iter().filter(is_missing).cloned().collect())
     }
 
     async fn write_in_time(&self, events: &[AuditEvent]) -> Result<(), BoxError> {
-        tokio::time::timeout(Self::PATIENCE, self.sink.write(events)).await?
+        let write = async { self.sink.write(events).await };
+        Ok(guarded(&SystemClock, Self::PATIENCE, write).await?)
     }
 
     fn has(&self) -> MutexGuard<'_, HashSet<(Uuid, bool)>> {
