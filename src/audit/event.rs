@@ -16,9 +16,9 @@ use crate::{
 };
 
 /// The longest path or route that is stored, in bytes.
-const MAX_PATH: usize = 512;
+pub(super) const MAX_PATH: usize = 512;
 /// The longest user agent or request id that is stored, in bytes.
-const MAX_HEADER: usize = 256;
+pub(super) const MAX_HEADER: usize = 256;
 
 /// One thing that happened (rule A6).
 ///
@@ -193,10 +193,6 @@ impl fmt::Debug for AuditEvent {
     }
 }
 
-/// Escapes what a viewer might take for a line break or a control: DEL, C1, U+2028, U+2029 and the marks
-/// that turn the direction of text.
-struct OneLine;
-
 /// In UTC whatever the clock's offset is. RFC 3339 knows the years 0 to 9999; others are written all the same.
 fn utc<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
     let time = time.checked_to_offset(UtcOffset::UTC).unwrap_or(*time);
@@ -205,6 +201,10 @@ fn utc<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::
         Err(_) => serializer.collect_str(&time),
     }
 }
+
+/// Escapes what a viewer might take for a line break or a control: DEL, C1, U+2028, U+2029 and the marks
+/// that turn the direction of text.
+struct OneLine;
 
 impl serde_json::ser::Formatter for OneLine {
     fn write_string_fragment<W: ?Sized + std::io::Write>(

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The most events in one write.
-const MAX_BATCH: usize = 1_000;
+pub(super) const MAX_BATCH: usize = 1_000;
 /// After this many failures in a row, who waits is told that the trail is unavailable.
 const PATIENCE: usize = 3;
 
