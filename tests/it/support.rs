@@ -684,8 +684,13 @@ impl Desk {
     }
 
     pub(crate) async fn events(&self) -> Vec<AuditEvent> {
-        let flushed = self.while_time_passes(self.handle.trail().flush()).await;
-        flushed.expect("a working sink");
+        let flushed = async {
+            // A sink that has just come back is still taken for a failing one.
+            while self.handle.trail().flush().await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        self.while_time_passes(flushed).await;
         self.sink.events()
     }
 

@@ -174,6 +174,7 @@ async fn gitlab_and_symfony_a_session_does_not_outlive_demotion_or_promotion() {
     for test in tests {
         let desk = desk();
         let session = desk.start("ada", "ines").await.unwrap();
+        desk.handle.forget_user(&id("ines"));
         (test.change)(&desk);
         let reply = desk.send(get("ada", "/?as=ines")).await;
         assert_eq!(
