@@ -193,7 +193,8 @@ impl Inner {
         };
         let mut changes = Vec::new();
         for assume in &self.assume {
-            changes.push(self.ask("assume", assume.load(acting_as.clone())).await?);
+            let change = async { assume.load(acting_as.clone()).await };
+            changes.push(self.ask("assume", change).await?);
         }
         if let Some(live) = acting_as.live() {
             live.see(now);
@@ -221,13 +222,13 @@ impl Inner {
         subject: &Subject,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, Refusal> {
-        match sessions.peek(actor, subject, now) {
-            Some(session) => Ok(Some(session)),
-            None => {
-                self.ask("session store", sessions.active(actor, subject, now))
-                    .await
+        let found = async {
+            match sessions.peek(actor, subject, now) {
+                Some(session) => Ok(Some(session)),
+                None => sessions.active(actor, subject, now).await,
             }
-        }
+        };
+        self.ask("session store", found).await
     }
 
     /// Refuses a session that was idle for too long, and ends it (rule S4).

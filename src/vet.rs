@@ -101,7 +101,8 @@ impl From<TrailError> for Refusal {
 // === impl Inner ===
 
 impl Inner {
-    /// Calls something of the host's, within its time.
+    /// Calls something of the host's, within its time. The call itself belongs into `answer`: it may panic
+    /// before there is a future.
     pub(crate) async fn ask<T>(
         &self,
         what: &'static str,
@@ -114,7 +115,10 @@ impl Inner {
 
     /// Who calls; nobody is a refusal (rule R6).
     pub(crate) async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
-        match self.ask("checker", self.checker.identify(parts)).await? {
+        match self
+            .ask("checker", async { self.checker.identify(parts).await })
+            .await?
+        {
             Caller::Anonymous => Err(Refusal::of(
                 RejectionKind::Unauthenticated,
                 "nobody is signed in",
@@ -139,7 +143,7 @@ impl Inner {
         subject: &Subject,
         parts: &Parts,
     ) -> Result<Result<Grant, Denial>, Refusal> {
-        let decision = self.checker.authorize(actor, subject, parts);
+        let decision = async { self.checker.authorize(actor, subject, parts).await };
         let decision = self.ask("checker", decision).await?;
         Ok(policy::may_ask(actor, subject, decision))
     }
@@ -165,8 +169,8 @@ impl Inner {
             user = match kept {
                 Some(kept) => Some(kept),
                 None => {
-                    self.ask("directory", directory.directory().find(id))
-                        .await?
+                    let found = async { directory.directory().find(id).await };
+                    self.ask("directory", found).await?
                 }
             };
             if let Err(denial) = policy::may_act(actor, user.as_ref()) {
@@ -178,7 +182,8 @@ impl Inner {
             }
         }
         if let Some(consent) = &self.consent {
-            let until = self.ask("consent", consent.allowed_until(id)).await?;
+            let until = async { consent.allowed_until(id).await };
+            let until = self.ask("consent", until).await?;
             if until.is_none_or(|until| until <= now) {
                 return Ok(Err(Denial::NoConsent));
             }
