@@ -66,6 +66,16 @@ impl Live {
         self.state.borrow().ended
     }
 
+    /// The same, and whether its lifetime is over: nobody may have ended it yet.
+    pub(crate) fn ended_by_now(&self, clock: &dyn Clock) -> Option<EndedReason> {
+        let State { expires_at, ended } = *self.state.borrow();
+        ended.or_else(|| match clock.now() {
+            Ok(now) if now < expires_at => None,
+            // Without the time nothing may go on (rule R13).
+            _ => Some(EndedReason::Timeout),
+        })
+    }
+
     /// Waits for the end: a stop, a revocation, or the lifetime.
     pub(crate) async fn until_ended(&self, clock: &dyn Clock) -> EndedReason {
         let mut changes = self.state.subscribe();
