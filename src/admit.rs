@@ -206,6 +206,11 @@ impl Inner {
         } else {
             RequestGuard::read(&self.trail, facts).await?
         };
+        if let Some(reason) = acting_as.has_ended() {
+            // It ended while the host's code or the trail was waited for.
+            guard.refuse();
+            return Err(Refusal::of(RejectionKind::NoSession, reason.as_str()));
+        }
         changes
             .into_iter()
             .for_each(|change| change(&mut parts.extensions));
