@@ -28,6 +28,8 @@ pub(crate) struct Live {
     /// Unix nanoseconds of the last acted request, and of the last one that the store was told of.
     seen: AtomicI64,
     stored: AtomicI64,
+    /// The store has said since this entry exists that the session is open.
+    confirmed: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +60,7 @@ impl Live {
             }),
             seen: AtomicI64::new(seen),
             stored: AtomicI64::new(seen),
+            confirmed: AtomicBool::new(false),
         }
     }
 
@@ -100,6 +103,17 @@ impl Live {
             })
             .await;
         }
+    }
+
+    /// Whether the end of the session cannot be missed any more: see [`confirm`](Self::confirm).
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Acquire)
+    }
+
+    /// The store was asked after this entry was made, and the session was open: whoever ends it from now
+    /// on finds the entry.
+    pub(crate) fn confirm(&self) {
+        self.confirmed.store(true, Ordering::Release);
     }
 
     /// There was an acted request at `now`.
