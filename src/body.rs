@@ -124,7 +124,7 @@ where
                 if let Some(reason) = end.check(None) {
                     if untouched
                         && let Poll::Ready(whole) = body.as_mut().poll_frame(cx)
-                        && body.is_end_stream()
+                        && (whole.is_none() || body.is_end_stream())
                     {
                         return Poll::Ready(whole.map(|frame| frame.map_err(Into::into)));
                     }

@@ -18,7 +18,7 @@ use crate::{
     BoxError,
     acting_as::ActingAs,
     assume::Assume,
-    audit::{AuditSink, EventName, Ids, Trail},
+    audit::{AuditEvent, AuditSink, EventName, Ids, Trail},
     builder::{Builder, Settings},
     checker::{AdminChecker, Caller, Grant},
     client::{Client, user_agent},
@@ -518,7 +518,7 @@ impl Inner {
     async fn carry_through(
         self: Arc<Self>,
         session: Session,
-        event: crate::audit::AuditEvent,
+        event: AuditEvent,
     ) -> Result<Arc<Session>, Refusal> {
         let sessions = self.store()?;
         let limits = self.settings.limits;
@@ -532,7 +532,13 @@ impl Inner {
         self.ask("session store", async { Ok(check.await) })
             .await?
             .map_err(not_started)?;
-        self.trail.record_durable(event.clone()).await?;
+        let id = session.id;
+        if let Err(error) = self.trail.record_durable(event.clone()).await {
+            // It is in the queue, and will be written once the sink is back.
+            let refusal = error.into();
+            self.take_back(event, &refusal);
+            return Err(refusal);
+        }
         let start = sessions.start(session, &limits);
         let started = self.ask("session store", async { Ok(start.await) }).await;
         match started.and_then(|started| started.map_err(not_started)) {
@@ -544,15 +550,34 @@ impl Inner {
                 Ok(session)
             }
             Err(refusal) => {
-                // The trail says that it starts; now it has to say that it did not.
-                let mut event = event;
-                event.name = EventName::Denied;
-                event.rule = Some(refusal.rule);
-                event.reason = Some(refusal.rejection.reason().to_owned());
-                event.id = self.ids.next(event.time);
-                self.trail.record(event);
+                self.end_unanswered(id, &refusal).await;
+                self.take_back(event, &refusal);
                 Err(refusal)
             }
+        }
+    }
+
+    /// The trail says that something is about to be done; now it has to say that it was not.
+    fn take_back(&self, mut event: AuditEvent, refusal: &Refusal) {
+        event.name = EventName::Denied;
+        event.rule = Some(refusal.rule);
+        event.reason = Some(refusal.rejection.reason().to_owned());
+        event.id = self.ids.next(event.time);
+        self.trail.record(event);
+    }
+
+    /// A store that gave no answer may have done its step all the same. What the session may do now is not
+    /// known, so it ends: nothing stays half-started or half-raised.
+    async fn end_unanswered(self: &Arc<Self>, id: SessionId, refusal: &Refusal) {
+        if refusal.rejection.kind() != RejectionKind::Unavailable {
+            return;
+        }
+        if let Err(left) = self.end(id, EndedReason::SessionRevoked, None).await {
+            tracing::error!(
+                target: "tower_impersonation",
+                session = %id, reason = left.rejection.reason(),
+                "the session store gave no answer; this session may be active until its time is over"
+            );
         }
     }
 
@@ -686,18 +711,38 @@ impl Inner {
         }
         let id = session.id;
         let this = self.clone();
+        let mut update = SessionUpdate::default();
+        update.access = request.access;
+        update.expires_at = expires_at;
         let changing = tokio::spawn(async move {
-            for event in events {
-                this.trail.record_durable(event).await?;
+            let mut announced = Vec::new();
+            let changed = async {
+                for event in events {
+                    announced.push(event.clone());
+                    this.trail.record_durable(event).await?;
+                }
+                let updated = this.ask("session store", sessions.update(id, update, now));
+                match updated.await {
+                    Ok(Some(session)) => Ok(session),
+                    Ok(None) => {
+                        let reason = "it has ended meanwhile";
+                        Err(Refusal::of(RejectionKind::NothingToEnd, reason))
+                    }
+                    Err(refusal) => {
+                        this.end_unanswered(id, &refusal).await;
+                        Err(refusal)
+                    }
+                }
+            };
+            let changed = changed.await;
+            if let Err(refusal) = &changed {
+                for event in announced {
+                    this.take_back(event, refusal);
+                }
             }
-            let mut update = SessionUpdate::default();
-            update.access = request.access;
-            update.expires_at = expires_at;
-            let updated = sessions.update(id, update, now);
-            this.ask("session store", updated).await
+            changed
         });
-        join("session store", changing.await)?
-            .ok_or_else(|| Refusal::of(RejectionKind::NothingToEnd, "it has ended meanwhile"))
+        join("session store", changing.await)
     }
 
     async fn try_revoke(
@@ -786,12 +831,7 @@ impl Inner {
         self.trail.record(event);
     }
 
-    fn session_event(
-        &self,
-        name: EventName,
-        session: &Session,
-        at: OffsetDateTime,
-    ) -> crate::audit::AuditEvent {
+    fn session_event(&self, name: EventName, session: &Session, at: OffsetDateTime) -> AuditEvent {
         let mut event = self.trail.event_at(name, at);
         event.actor = Some(session.actor.clone());
         event.subject = Some(session.subject.clone());
