@@ -846,9 +846,10 @@ impl Inner {
         let Some(sessions) = &self.sessions else {
             return Ok(());
         };
-        for (id, seen_at) in self.lives.untold() {
-            self.ask("session store", sessions.touch(id, seen_at))
+        for (live, seen_at) in self.lives.untold() {
+            self.ask("session store", sessions.touch(live.id, seen_at))
                 .await?;
+            live.told(seen_at);
         }
         Ok(())
     }

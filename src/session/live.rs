@@ -129,11 +129,16 @@ impl Live {
             .max(session.last_seen_at)
     }
 
-    /// What the store was not told yet, once.
+    /// What the store was not told yet.
     fn untold(&self) -> Option<OffsetDateTime> {
         let seen = self.seen.load(Ordering::Relaxed);
-        (self.stored.fetch_max(seen, Ordering::Relaxed) < seen)
+        (self.stored.load(Ordering::Relaxed) < seen)
             .then(|| OffsetDateTime::from_unix_timestamp_nanos(i128::from(seen)).ok())?
+    }
+
+    /// The store knows of the request at `seen_at`.
+    pub(crate) fn told(&self, seen_at: OffsetDateTime) {
+        self.stored.fetch_max(nanos(seen_at), Ordering::Relaxed);
     }
 }
 
@@ -173,10 +178,10 @@ impl Lives {
         }
     }
 
-    /// The requests that the store was not told of, each once.
-    pub(crate) fn untold(&self) -> Vec<(SessionId, OffsetDateTime)> {
+    /// The requests that the store was not told of.
+    pub(crate) fn untold(&self) -> Vec<(Arc<Live>, OffsetDateTime)> {
         let by_id = self.by_id.pin();
-        let untold = |live: &Arc<Live>| Some((live.id, live.untold()?));
+        let untold = |live: &Arc<Live>| Some((live.clone(), live.untold()?));
         by_id.values().filter_map(untold).collect()
     }
 
