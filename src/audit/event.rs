@@ -123,7 +123,7 @@ pub enum Outcome {
     Failed,
     /// The client went away before the answer.
     Cancelled,
-    /// The handler did not run: the intent could not be written in time.
+    /// The handler did not run: the intent could not be written in time, or the session ended meanwhile.
     Refused,
 }
 
