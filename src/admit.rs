@@ -21,6 +21,15 @@ use crate::{
     vet::{Freshness, Refusal, not_admin},
 };
 
+/// What a request says about whom it acts as.
+pub(crate) enum Ask {
+    /// A marker, which grants nothing by itself.
+    Marker(Marker),
+    /// A token, maybe beside a marker.
+    #[cfg(feature = "jwt")]
+    Token(crate::token::Carried, Option<Marker>),
+}
+
 /// A request that may reach its handler.
 pub(crate) struct Admitted {
     pub(crate) acting_as: ActingAs,
@@ -35,9 +44,16 @@ impl Inner {
     pub(crate) async fn admit(
         self: &Arc<Self>,
         parts: &mut Parts,
-        marker: Marker,
+        ask: Ask,
         route: Route,
     ) -> Result<Admitted, Rejection> {
+        let marker = match ask {
+            Ask::Marker(marker) => marker,
+            #[cfg(feature = "jwt")]
+            Ask::Token(carried, marker) => {
+                return self.admit_token(parts, &carried, marker, route).await;
+            }
+        };
         let subject = marker.subject.clone();
         match self.try_admit(parts, marker, route).await {
             Ok(admitted) => Ok(admitted),
@@ -45,6 +61,15 @@ impl Inner {
                 self.note(parts, Some(&subject), &refusal);
                 Err(refusal.rejection)
             }
+        }
+    }
+
+    /// Takes every marker out (rule R9).
+    pub(crate) fn strip(&self, parts: &mut Parts) {
+        self.sources.strip(&mut parts.uri, &mut parts.headers);
+        #[cfg(feature = "jwt")]
+        if let Some(tokens) = &self.tokens {
+            tokens.strip(&mut parts.headers);
         }
     }
 
@@ -103,7 +128,7 @@ impl Inner {
     }
 
     /// The checks that do not depend on the route.
-    async fn acting_as(
+    pub(crate) async fn acting_as(
         self: &Arc<Self>,
         parts: &Parts,
         actor: &Actor,
@@ -173,7 +198,7 @@ impl Inner {
     }
 
     /// The checks of the route, then the step into the handler: extensions, marker, trail.
-    async fn enter(
+    pub(crate) async fn enter(
         self: &Arc<Self>,
         parts: &mut Parts,
         acting_as: ActingAs,
@@ -215,13 +240,13 @@ impl Inner {
         changes
             .into_iter()
             .for_each(|change| change(&mut parts.extensions));
-        self.sources.strip(&mut parts.uri, &mut parts.headers);
+        self.strip(parts);
         parts.extensions.insert(acting_as.clone());
         Ok(Admitted { acting_as, guard })
     }
 
     /// The open session of this actor for this subject.
-    async fn session_of(
+    pub(crate) async fn session_of(
         &self,
         sessions: &Arc<dyn SessionStore>,
         actor: &UserId,
@@ -261,7 +286,7 @@ impl Inner {
     }
 
     /// Refuses a session that was idle for too long, and ends it (rule S4).
-    async fn not_idle(
+    pub(crate) async fn not_idle(
         self: &Arc<Self>,
         sessions: &Arc<dyn SessionStore>,
         session: Arc<Session>,
@@ -288,7 +313,7 @@ impl Inner {
     }
 
     /// Ends a session because of what this request has shown, and refuses the request.
-    async fn end_now(
+    pub(crate) async fn end_now(
         self: &Arc<Self>,
         session: Arc<Session>,
         reason: EndedReason,

@@ -35,6 +35,7 @@ const RESERVED: &[&str] = &[
     "expect",
     "forwarded",
     "host",
+    "impersonation-token",
     "keep-alive",
     "origin",
     "pragma",
@@ -74,6 +75,8 @@ pub struct Builder {
     directory: Option<Arc<dyn UserDirectory>>,
     sessions: Option<Arc<dyn SessionStore>>,
     consent: Option<Arc<dyn Consent>>,
+    #[cfg(feature = "jwt")]
+    tokens: Option<crate::token::Tokens>,
     clock: Arc<dyn Clock>,
     query: Option<String>,
     header: Option<String>,
@@ -127,6 +130,8 @@ impl Builder {
             directory: None,
             sessions: None,
             consent: None,
+            #[cfg(feature = "jwt")]
+            tokens: None,
             clock: Arc::new(SystemClock),
             query: Some("as".to_owned()),
             header: Some("act-as".to_owned()),
@@ -175,6 +180,14 @@ impl Builder {
     /// Users must have allowed it, at the start and on every request (rule S8). Default: not asked.
     pub fn require_consent(mut self, consent: impl Consent) -> Self {
         self.consent = Some(Arc::new(consent));
+        self
+    }
+
+    /// Hands out acting tokens and takes them, see [`token`](crate::token). Needs [`sessions`](Self::sessions).
+    /// Default: no tokens.
+    #[cfg(feature = "jwt")]
+    pub fn tokens(mut self, tokens: crate::token::Tokens) -> Self {
+        self.tokens = Some(tokens);
         self
     }
 
@@ -395,6 +408,8 @@ impl Builder {
             }
         }
         self.check_numbers()?;
+        #[cfg(feature = "jwt")]
+        let tokens = self.signer()?;
         let ids = Arc::new(Ids::default());
         let trail = TrailSettings {
             timeout: self.settings.audit_timeout,
@@ -410,6 +425,8 @@ impl Builder {
             directory: self.directory.map(|d| DirectoryCache::new(d, keep)),
             sessions: self.sessions,
             consent: self.consent,
+            #[cfg(feature = "jwt")]
+            tokens,
             clock: self.clock,
             trail,
             ids,
@@ -426,6 +443,24 @@ impl Builder {
             starting: Default::default(),
             sweeping: Default::default(),
         }))
+    }
+
+    #[cfg(feature = "jwt")]
+    fn signer(&self) -> Result<Option<Arc<crate::token::Signer>>, ConfigError> {
+        let Some(tokens) = &self.tokens else {
+            return Ok(None);
+        };
+        if self.sessions.is_none() {
+            return Err(invalid(
+                "tokens",
+                "need `sessions`, which they live and die with",
+            ));
+        }
+        let now = self
+            .clock
+            .now()
+            .map_err(|error| invalid("clock", &error.to_string()))?;
+        Ok(Some(Arc::new(tokens.clone().build(now)?)))
     }
 
     fn sources(&self) -> Result<Sources, ConfigError> {

@@ -74,6 +74,8 @@ pub(crate) struct Inner {
     pub(crate) directory: Option<DirectoryCache>,
     pub(crate) sessions: Option<Arc<dyn SessionStore>>,
     pub(crate) consent: Option<Arc<dyn Consent>>,
+    #[cfg(feature = "jwt")]
+    pub(crate) tokens: Option<Arc<crate::token::Signer>>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) trail: Trail,
     pub(crate) ids: Arc<Ids>,

@@ -18,11 +18,11 @@ use tower_service::Service;
 use crate::{
     BoxError,
     acting_as::ActingAs,
-    admit::Admitted,
+    admit::{Admitted, Ask},
     body::ResponseBody,
     future::ResponseFuture,
     impersonation::{Impersonation, Inner},
-    marker::{Fault, Marker},
+    marker::Fault,
     policy::Route,
     rejection::{Rejection, WayOut},
     session::live::acted_as,
@@ -83,16 +83,28 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let sources = &self.impersonation.inner.sources;
-        match sources.find(request.uri(), request.headers()) {
+        match self.find(&request) {
             Ok(None) => ResponseFuture::passed(self.inner.call(request)),
-            Ok(Some(marker)) => self.call_marked(request, marker),
+            Ok(Some(ask)) => self.call_marked(request, ask),
             Err(fault) => ResponseFuture::refused(self.refuse_malformed(request, fault)),
         }
     }
 }
 
 impl<S> Impersonate<S> {
+    /// What makes the request one to act (rules R1 to R3).
+    fn find<ReqBody>(&self, request: &Request<ReqBody>) -> Result<Option<Ask>, Fault> {
+        let config = &self.impersonation.inner;
+        let marker = config.sources.find(request.uri(), request.headers())?;
+        #[cfg(feature = "jwt")]
+        if let Some(tokens) = &config.tokens
+            && let Some(carried) = tokens.carried(request.headers())?
+        {
+            return Ok(Some(Ask::Token(carried, marker)));
+        }
+        Ok(marker.map(Ask::Marker))
+    }
+
     #[cold]
     fn refuse_malformed<ReqBody, ResBody>(
         &self,
@@ -108,7 +120,7 @@ impl<S> Impersonate<S> {
     fn call_marked<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
-        marker: Marker,
+        ask: Ask,
     ) -> ResponseFuture<S::Future, ResBody, S::Error>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
@@ -122,7 +134,7 @@ impl<S> Impersonate<S> {
             .routes
             .classify(&parts.method, parts.uri.path(), &parts.headers);
         if route == Route::Excluded {
-            config.sources.strip(&mut parts.uri, &mut parts.headers);
+            config.strip(&mut parts);
             let request = Request::from_parts(parts, body);
             return ResponseFuture::passed(self.inner.call(request));
         }
@@ -132,8 +144,7 @@ impl<S> Impersonate<S> {
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         ResponseFuture::acted(Box::pin(async move {
-            let Admitted { acting_as, guard } = match config.admit(&mut parts, marker, route).await
-            {
+            let Admitted { acting_as, guard } = match config.admit(&mut parts, ask, route).await {
                 Ok(admitted) => admitted,
                 Err(rejection) => return Ok(config.reject(rejection, &parts)),
             };
