@@ -193,9 +193,9 @@ pub(crate) fn refusal(
     }
     let title = match rejection.kind() {
         RejectionKind::ReadOnly => "Read-only",
-        RejectionKind::Protected => "Closed while impersonating",
+        RejectionKind::Protected => "Off limits",
         RejectionKind::NoSession | RejectionKind::SessionEnded => "Not impersonating",
-        RejectionKind::AlreadyActive => "Already impersonating",
+        RejectionKind::AlreadyActive => "One at a time",
         RejectionKind::TooManyStarts => "Too many starts",
         RejectionKind::InvalidRequest => "Something is missing",
         _ => "Refused",

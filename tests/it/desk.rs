@@ -126,8 +126,8 @@ impl Call<'_> {
         self.header("content-type", content_type)
     }
 
-    fn json(self, body: Value) -> Self {
-        self.body("application/json", body.to_string())
+    fn json(self, body: impl Into<Value>) -> Self {
+        self.body("application/json", body.into().to_string())
     }
 
     fn form(self, fields: &[(&str, &str)]) -> Self {
@@ -477,8 +477,8 @@ async fn r3_malformed_markers_are_refused_over_http() {
         if status == 400 {
             assert_eq!(answer.refusal().1, "malformed_marker");
         } else {
-            let acted = query.contains("AS").then_some("ada").unwrap_or("ines");
-            assert_eq!(answer.json()["id"], acted, "{query}");
+            let seen = if query.contains("AS") { "ada" } else { "ines" };
+            assert_eq!(answer.json()["id"], seen, "{query}");
         }
     }
 }
