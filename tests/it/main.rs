@@ -5,3 +5,5 @@ mod rules_requests;
 mod rules_sessions;
 mod support;
 mod threats;
+//! End-to-end tests.
+mod desk;
