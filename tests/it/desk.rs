@@ -291,6 +291,22 @@ async fn a5_a_terminated_desk_leaves_nothing_behind() {
     assert_eq!(end["reason"], "admin_logout");
 }
 
+/// A disk that is full from the start.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a1_without_a_trail_nothing_starts_and_the_shop_goes_on() {
+    let desk = Desk::open_with(&[("AUDIT_FILE", "/dev/full")]).await;
+    let start = desk.start("ada", "ines", "read_only").await;
+    assert_eq!(start.refusal(), (503, "trail_unavailable".to_owned()));
+    assert_eq!(desk.sessions("").await.len(), 0);
+    let acted = desk.get("ada", "/api/me?as=ines").await;
+    assert_eq!(acted.refusal(), (403, "no_session".to_owned()));
+    assert_eq!(desk.order("ines", "/api/orders").await.status, 201);
+    // What could not be written is not passed over in silence.
+    let status = desk.running.stop().await;
+    assert_eq!(status.code(), Some(1));
+}
+
 // === GET /api/me ===
 
 #[tokio::test]
