@@ -268,6 +268,22 @@ impl Impersonation {
         ImpersonationLayer::of(self.clone())
     }
 
+    /// A path with the marker of `subject` behind it, for links that lead into its pages. As it is where
+    /// [`without_query_parameter`](Builder::without_query_parameter) is set.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// # let impersonation = Impersonation::builder(checker, MemorySink::default()).build()?;
+    /// let link = impersonation.marked("/orders?page=2", &"ines".parse()?);
+    /// assert_eq!(link, "/orders?page=2&as=ines");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn marked(&self, path: &str, subject: &Subject) -> String {
+        self.inner.sources.with_marker(path, subject)
+    }
+
     /// The trail, to flush it on shutdown.
     #[must_use]
     pub fn trail(&self) -> &Trail {
@@ -370,7 +386,8 @@ impl Impersonation {
     }
 
     /// Ends all sessions of an actor whose role was taken away (rule R8), without waiting for the next
-    /// request to show it.
+    /// request to show it. For one whose account is deleted or locked this is the only way: nobody
+    /// signed in sends no request that could show it.
     ///
     /// # Errors
     ///

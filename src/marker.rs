@@ -163,7 +163,6 @@ impl Sources {
     }
 
     /// A path with the marker of `subject` behind, for links that lead in; as it is where URLs carry none.
-    #[cfg(feature = "control")]
     pub(crate) fn with_marker(&self, path: &str, subject: &Subject) -> String {
         let Some(name) = &self.query else {
             return path.to_owned();

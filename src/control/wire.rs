@@ -138,6 +138,13 @@ impl Fields {
         Ok(fields)
     }
 
+    /// The subject as it is asked for, before anyone looks it up.
+    pub(super) fn subject(&self) -> Option<Subject> {
+        let named = [&self.target_user_id, &self.email, &self.public_id];
+        let id = named.into_iter().flatten().next()?;
+        id.parse().ok().map(Subject::User)
+    }
+
     /// The start that is asked for: for `subject`, or for the user that the fields name.
     pub(super) fn into_start(self, subject: Option<Subject>) -> Result<StartRequest, String> {
         let reason = self.reason.ok_or("`reason` is missing")?;

@@ -295,6 +295,14 @@ pub trait SessionStore: Send + Sync + 'static {
 
 // === impl SessionId ===
 
+impl std::str::FromStr for SessionId {
+    type Err = uuid::Error;
+
+    fn from_str(id: &str) -> Result<Self, uuid::Error> {
+        id.parse().map(Self)
+    }
+}
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
