@@ -215,7 +215,7 @@ impl Inner {
         changes
             .into_iter()
             .for_each(|change| change(&mut parts.extensions));
-        self.sources.strip(&mut parts.uri, &mut parts.headers);
+        self.sources.strip(parts);
         parts.extensions.insert(acting_as.clone());
         Ok(Admitted { acting_as, guard })
     }

@@ -122,7 +122,7 @@ impl<S> Impersonate<S> {
             .routes
             .classify(&parts.method, parts.uri.path(), &parts.headers);
         if route == Route::Excluded {
-            config.sources.strip(&mut parts.uri, &mut parts.headers);
+            config.sources.strip(&mut parts);
             let request = Request::from_parts(parts, body);
             return ResponseFuture::passed(self.inner.call(request));
         }
