@@ -263,7 +263,6 @@ impl Impersonation {
     }
 
     /// The layer that makes marked requests act. Outside of the application, inside of its authentication.
-    #[must_use]
     pub fn layer(&self) -> ImpersonationLayer {
         ImpersonationLayer::of(self.clone())
     }
@@ -749,9 +748,10 @@ impl Inner {
         }
         let id = session.id;
         let this = self.clone();
-        let mut update = SessionUpdate::default();
-        update.access = request.access;
-        update.expires_at = expires_at;
+        let update = SessionUpdate {
+            access: request.access,
+            expires_at,
+        };
         let changing = tokio::spawn(async move {
             let mut announced = Vec::new();
             let changed = async {
@@ -814,11 +814,15 @@ impl Inner {
         actor: &UserId,
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, Refusal> {
-        let mut filter = SessionFilter::default();
-        filter.actor = Some(actor.clone());
-        filter.is_active = Some(true);
-        let mut page = Page::default();
-        page.limit = limit;
+        let filter = SessionFilter {
+            actor: Some(actor.clone()),
+            is_active: Some(true),
+            ..SessionFilter::default()
+        };
+        let page = Page {
+            limit,
+            ..Page::default()
+        };
         Ok(self.list_page(&filter, &page).await?.sessions)
     }
 

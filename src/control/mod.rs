@@ -257,6 +257,7 @@ impl Call {
 
 // === what goes around them ===
 
+#[expect(clippy::needless_pass_by_value, reason = "what `CsrfLayer` calls")]
 fn cross_site(error: ProtectionError) -> Response {
     let rejection = Rejection::new(RejectionKind::CrossSite, error.to_string());
     rejection.into_response()

@@ -195,8 +195,10 @@ impl ListQuery {
             id.map(|id| id.parse::<UserId>().map_err(|p| format!("`{name}`: {p}")))
                 .transpose()
         };
-        let mut filter = SessionFilter::default();
-        filter.actor = user("admin_user_id", self.admin_user_id)?;
+        let mut filter = SessionFilter {
+            actor: user("admin_user_id", self.admin_user_id)?,
+            ..SessionFilter::default()
+        };
         filter.subject = user("target_user_id", self.target_user_id)?.map(Subject::User);
         filter.kind = self
             .impersonation_type
