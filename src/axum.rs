@@ -285,6 +285,32 @@ mod tests {
         );
     }
 
+    /// `Router::layer` runs inside of axum's own router, which has kept the URI by then.
+    #[tokio::test]
+    async fn r9_the_uri_that_axum_keeps_has_no_marker_either() {
+        let checker = crate::checker_fn(
+            |_| crate::Caller::Admin(Actor::new("ada".parse().unwrap(), Rank(20))),
+            |_, _, _| crate::Decision::Allow(crate::Grant::read_only()),
+        );
+        let impersonation =
+            crate::Impersonation::builder(checker, crate::audit::MemorySink::default())
+                .exclude("/admin")
+                .build()
+                .unwrap();
+        let see = get(|axum::extract::OriginalUri(uri): _| async move { uri.to_string() });
+        let app = Router::new()
+            .nest("/shop", Router::new().route("/orders", see.clone()))
+            .route("/admin", see)
+            .layer(impersonation.layer());
+        for (uri, seen) in [
+            ("/shop/orders?as=ines&page=2", "/shop/orders?page=2"),
+            ("/admin?as=ines", "/admin"),
+        ] {
+            let request = Request::get(uri).body(Body::empty()).unwrap();
+            assert_eq!(ask(&app, request).await, (StatusCode::OK, seen.into()));
+        }
+    }
+
     #[tokio::test]
     async fn r11_not_acting_guards_a_handler() {
         let app = Router::new().route("/", get(|_: NotActing| async { "changed" }));

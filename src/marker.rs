@@ -129,11 +129,20 @@ impl Sources {
 
     /// Takes every marker out: all values of all headers, all parameters (rule R9). Everything else in
     /// the query stays as it was, byte for byte.
-    pub(crate) fn strip(&self, uri: &mut Uri, headers: &mut HeaderMap) {
+    pub(crate) fn strip(&self, parts: &mut Parts) {
         if let Some(name) = &self.header {
-            headers.remove(name);
+            parts.headers.remove(name);
         }
-        headers.remove(&self.reason);
+        parts.headers.remove(&self.reason);
+        self.strip_query(&mut parts.uri);
+        // axum keeps a copy of the URI for routes that are nested.
+        #[cfg(feature = "axum")]
+        if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get_mut() {
+            self.strip_query(uri);
+        }
+    }
+
+    fn strip_query(&self, uri: &mut Uri) {
         if let (Some(name), Some(query)) = (&self.query, uri.query())
             && name.may_be_in(query)
             && query.split('&').any(|pair| name.is_key_of(pair))
@@ -163,7 +172,6 @@ impl Sources {
     }
 
     /// A path with the marker of `subject` behind, for links that lead in; as it is where URLs carry none.
-    #[cfg(feature = "control")]
     pub(crate) fn with_marker(&self, path: &str, subject: &Subject) -> String {
         let Some(name) = &self.query else {
             return path.to_owned();

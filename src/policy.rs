@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::UPGRADE};
 
 use crate::{
     checker::{Decision, Grant},
@@ -151,10 +151,7 @@ impl Routes {
         {
             return Route::Protected;
         }
-        if METHOD_OVERRIDES
-            .iter()
-            .any(|name| headers.contains_key(name))
-        {
+        if is_more_than_it_says(headers) {
             return Route::Write;
         }
         let listed = |(listed, pattern): &(Method, PathPattern)| {
@@ -168,6 +165,17 @@ impl Routes {
         }
         Route::Write
     }
+}
+
+/// Whether a request that reads by its method may write all the same: a framework takes it for another method,
+/// or it opens a WebSocket, through which anything may come.
+fn is_more_than_it_says(headers: &HeaderMap) -> bool {
+    let overrides = |name| headers.contains_key(name);
+    let opens_a_socket = |upgrade: &HeaderValue| {
+        let upgrade = upgrade.as_bytes().to_ascii_lowercase();
+        memchr::memmem::find(&upgrade, b"websocket").is_some()
+    };
+    METHOD_OVERRIDES.iter().any(overrides) || headers.get_all(UPGRADE).iter().any(opens_a_socket)
 }
 
 // === impl PathPattern ===

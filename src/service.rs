@@ -209,10 +209,12 @@ impl Inner {
             .control_path
             .as_deref()
             .filter(|_| self.sessions.is_some());
+        // A link is a GET: there may be nothing to get where something was posted.
+        let linkable = parts.method.is_safe();
         WayOut {
-            unmarked: Some(self.sources.without_marker(&parts.uri)),
+            unmarked: linkable.then(|| self.sources.without_marker(&parts.uri)),
             end: end.map(|path| format!("{}/end", path.trim_end_matches('/'))),
-            again: Some(parts.uri.clone()),
+            again: linkable.then(|| parts.uri.clone()),
         }
     }
 }

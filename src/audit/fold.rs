@@ -24,6 +24,7 @@ use super::{
 const MAX_FOLDS: usize = 4_096;
 
 /// A read that went well.
+#[derive(Clone, Copy)]
 pub(super) struct Read<'a> {
     pub(super) facts: &'a RequestFacts,
     pub(super) status: u16,

@@ -98,7 +98,7 @@ impl Scripted {
         Self::new([], act)
     }
 
-    fn from_now_on(&self, act: Act) {
+    fn act_from_now_on(&self, act: Act) {
         self.0.acts.lock().unwrap().clear();
         *self.0.then.lock().unwrap() = act;
     }
@@ -192,7 +192,8 @@ fn session(id: u128) -> Session {
 }
 
 fn acting_in(session: &Session) -> ActingAs {
-    let live = Lives::default().of(session);
+    let lives = Lives::default();
+    let (live, _) = lives.of(session, lives.before());
     let clock = Arc::new(ManualClock::new(NOON));
     ActingAs::by_session(actor(), None, Arc::new(session.clone()), live, clock)
 }

@@ -160,7 +160,7 @@ impl Trail {
         let now = shared.clock.now();
         let (until, all_counted) = {
             let mut queue = shared.queue();
-            queue.recount(&shared.ids, now);
+            queue.recount(&shared.ids, now.ok());
             (queue.recorded, queue.uncounted.is_empty())
         };
         loop {
@@ -426,8 +426,8 @@ impl Queue {
     }
 
     /// The counted refusals become events. Without the time they stay what they are.
-    fn recount(&mut self, ids: &Ids, now: Result<OffsetDateTime, ClockError>) {
-        let Ok(now) = now else { return };
+    fn recount(&mut self, ids: &Ids, now: Option<OffsetDateTime>) {
+        let Some(now) = now else { return };
         for (rule, count) in mem::take(&mut self.uncounted) {
             let mut event = AuditEvent::new(ids.next(now), now, EventName::Denied);
             event.rule = Some(rule);
@@ -475,7 +475,7 @@ impl Writer {
         let now = self.shared.clock.now();
         let mut queue = self.shared.queue();
         if self.events.is_empty() {
-            queue.recount(&self.shared.ids, now);
+            queue.recount(&self.shared.ids, now.ok());
         }
         let room = MAX_BATCH.saturating_sub(self.events.len());
         let taken = queue.pending.len().min(room);
