@@ -154,13 +154,17 @@ impl Inner {
         now: OffsetDateTime,
     ) -> Result<Arc<Session>, Refusal> {
         let sessions = self.store()?;
+        let before = self.lives.before();
         let open = self
             .session_of(sessions, &claims.actor, &claims.subject, now)
             .await?;
         let session = open
             .filter(|session| session.id == claims.session)
             .ok_or_else(|| invalid("the token's session has ended"))?;
-        let live = self.lives.of(&session);
+        let (live, is_sure) = self.lives.of(&session, before);
+        if !is_sure {
+            self.catch_up(sessions, session.id).await?;
+        }
         if live.ended().is_some() {
             return Err(invalid("the token's session has ended"));
         }

@@ -309,6 +309,12 @@ impl AdminChecker for Cast {
         }
         Ok(Decision::Allow(grant))
     }
+
+    async fn actor(&self, id: &UserId) -> Result<Option<Actor>, BoxError> {
+        self.world.at("actor", id.as_str()).await?;
+        let staff = self.find_staff(id);
+        Ok(staff.map(|staff| Actor::new(id.clone(), Rank(staff.rank)).with_rights(staff.rights)))
+    }
 }
 
 #[async_trait]
