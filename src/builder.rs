@@ -9,7 +9,7 @@ use crate::{
     BoxError,
     acting_as::ActingAs,
     assume::Assume,
-    audit::{AuditSink, Ids, Trail, TrailSettings},
+    audit::{AuditSink, Ids, Trail, TrailReader, TrailSettings},
     checker::AdminChecker,
     client::Client,
     clock::{Clock, SystemClock},
@@ -77,6 +77,7 @@ pub struct Builder {
     consent: Option<Arc<dyn Consent>>,
     #[cfg(feature = "jwt")]
     tokens: Option<crate::token::Tokens>,
+    reader: Option<Arc<dyn TrailReader>>,
     clock: Arc<dyn Clock>,
     query: Option<String>,
     header: Option<String>,
@@ -132,6 +133,7 @@ impl Builder {
             consent: None,
             #[cfg(feature = "jwt")]
             tokens: None,
+            reader: None,
             clock: Arc::new(SystemClock),
             query: Some("as".to_owned()),
             header: Some("act-as".to_owned()),
@@ -188,6 +190,12 @@ impl Builder {
     #[cfg(feature = "jwt")]
     pub fn tokens(mut self, tokens: crate::token::Tokens) -> Self {
         self.tokens = Some(tokens);
+        self
+    }
+
+    /// Reads what the sink writes, for [`Impersonation::read_trail`] and the HTTP API. Default: none.
+    pub fn trail_reader(mut self, reader: impl TrailReader) -> Self {
+        self.reader = Some(Arc::new(reader));
         self
     }
 
@@ -427,6 +435,9 @@ impl Builder {
             consent: self.consent,
             #[cfg(feature = "jwt")]
             tokens,
+            reader: self.reader,
+            #[cfg(feature = "control")]
+            news: crate::control::news(),
             clock: self.clock,
             trail,
             ids,

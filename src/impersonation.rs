@@ -18,7 +18,7 @@ use crate::{
     BoxError,
     acting_as::ActingAs,
     assume::Assume,
-    audit::{AuditEvent, AuditSink, EventName, Ids, Trail},
+    audit::{AuditEvent, AuditSink, EventName, Ids, Trail, TrailReader},
     builder::{Builder, Settings},
     checker::{AdminChecker, Caller, Grant},
     client::{Client, user_agent},
@@ -76,6 +76,9 @@ pub(crate) struct Inner {
     pub(crate) consent: Option<Arc<dyn Consent>>,
     #[cfg(feature = "jwt")]
     pub(crate) tokens: Option<Arc<crate::token::Signer>>,
+    pub(crate) reader: Option<Arc<dyn TrailReader>>,
+    #[cfg(feature = "control")]
+    pub(crate) news: crate::control::News,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) trail: Trail,
     pub(crate) ids: Arc<Ids>,
@@ -257,7 +260,13 @@ impl Impersonation {
     pub(crate) fn new(inner: Inner) -> Self {
         if let Some(sessions) = &inner.sessions {
             let lives = inner.lives.clone();
-            sessions.subscribe(Arc::new(move |change| lives.hear(change)));
+            #[cfg(feature = "control")]
+            let news = inner.news.clone();
+            sessions.subscribe(Arc::new(move |change| {
+                lives.hear(change);
+                #[cfg(feature = "control")]
+                crate::control::tell(&news, change);
+            }));
         }
         Self {
             inner: Arc::new(inner),
@@ -577,6 +586,8 @@ impl Inner {
                     .iter()
                     .for_each(|session| self.record_end(session, None));
                 self.keep_swept();
+                #[cfg(feature = "control")]
+                crate::control::tell_start(&self.news, &session);
                 Ok(session)
             }
             Err(refusal) => {

@@ -115,7 +115,9 @@ mod identity;
 mod impersonation;
 mod layer;
 mod marker;
+mod people;
 mod policy;
+mod reading;
 mod rejection;
 mod service;
 mod vet;
@@ -132,6 +134,7 @@ pub use self::{
     identity::{Access, Actor, InvalidUserId, Rank, Rights, Subject, UserId},
     impersonation::{ChangeRequest, Impersonation, SessionWithUser, StartRequest},
     layer::ImpersonationLayer,
+    people::People,
     rejection::{Rejection, RejectionKind},
     service::Impersonate,
 };

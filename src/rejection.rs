@@ -261,6 +261,11 @@ impl Rejection {
     }
 
     fn json(&self) -> String {
+        self.to_json().to_string()
+    }
+
+    /// The body (RFC 9457).
+    pub(crate) fn to_json(&self) -> serde_json::Value {
         let status = self.kind().status();
         json!({
             "type": "about:blank",
@@ -270,7 +275,6 @@ impl Rejection {
             "code": self.kind().code(),
             "error": self.detail(),
         })
-        .to_string()
     }
 
     /// A page that says what happened and leads out. It needs no style and no script, so it works under

@@ -40,11 +40,13 @@ pub mod conformance;
 mod event;
 mod fold;
 mod guard;
+mod reader;
 mod sinks;
 mod trail;
 
 pub use self::{
     event::{AuditEvent, EventName, Outcome},
+    reader::{InvalidCursor, TrailCursor, TrailFilter, TrailList, TrailPage, TrailReader},
     sinks::{FanOut, JsonLines, MemorySink, SinkFn, TracingSink, sink_fn},
     trail::{Trail, TrailError},
 };

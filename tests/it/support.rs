@@ -328,6 +328,16 @@ impl UserDirectory for Cast {
         self.world.at("find_by_login", login).await?;
         self.users.find_by_login(login).await
     }
+
+    async fn search(
+        &self,
+        text: &str,
+        limit: usize,
+        offset: usize,
+    ) -> Result<Vec<DirectoryUser>, BoxError> {
+        self.world.at("search", text).await?;
+        self.users.search(text, limit, offset).await
+    }
 }
 
 // === Store, consent and sink that can be watched ===
