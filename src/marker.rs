@@ -90,6 +90,36 @@ impl Sources {
 
     /// Reads the request's marker (rules R1 to R3).
     pub(crate) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Marker>, Fault> {
+        if !self.may_be_in_query(uri) && !self.may_be_in_headers(headers) {
+            return Ok(None);
+        }
+        self.read(uri, headers)
+    }
+
+    /// Cheap, and never wrong when it says no: most requests end here.
+    fn may_be_in_query(&self, uri: &Uri) -> bool {
+        match (&self.query, uri.query()) {
+            (Some(name), Some(query)) => name.may_be_in(query),
+            _ => false,
+        }
+    }
+
+    /// The same for the headers. One pass over them costs less than three look-ups, each of which would
+    /// hash a name.
+    fn may_be_in_headers(&self, headers: &HeaderMap) -> bool {
+        let has = |name: &HeaderName| headers.keys().any(|key| key == name);
+        // By far the most common value; every other one is looked at.
+        let is_harmless = |value: &HeaderValue| {
+            value == "keep-alive" && headers.len() == headers.keys_len()
+        };
+        has(&self.reason)
+            || self.header.as_ref().is_some_and(has)
+            || !headers.get(CONNECTION).is_none_or(is_harmless)
+    }
+
+    /// Out of line, so that `find` stays small.
+    #[inline(never)]
+    fn read(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Marker>, Fault> {
         let in_query = match (&self.query, uri.query()) {
             (Some(name), Some(query)) if name.may_be_in(query) => name.read(query)?,
             _ => None,
@@ -97,9 +127,7 @@ impl Sources {
         if headers.is_empty() {
             return Ok(in_query.map(Marker::in_url));
         }
-        if let Some(connection) = headers.get(CONNECTION) {
-            self.refuse_hop_by_hop(connection, headers)?;
-        }
+        self.refuse_hop_by_hop(headers)?;
         let in_header = match &self.header {
             Some(name) => read_header(name, headers)?,
             None => None,
@@ -162,11 +190,7 @@ impl Sources {
         Uri::from_parts(parts).unwrap_or_default()
     }
 
-    fn refuse_hop_by_hop(&self, first: &HeaderValue, headers: &HeaderMap) -> Result<(), Fault> {
-        // By far the most common value, and the first thing that every keep-alive client sends.
-        if first == "keep-alive" && headers.get_all(CONNECTION).iter().nth(1).is_none() {
-            return Ok(());
-        }
+    fn refuse_hop_by_hop(&self, headers: &HeaderMap) -> Result<(), Fault> {
         let names_it = |token: &[u8]| {
             let token = token.trim_ascii();
             let is = |name: &HeaderName| token.eq_ignore_ascii_case(name.as_str().as_bytes());
@@ -188,8 +212,17 @@ impl Sources {
 impl QueryName {
     /// Cheap, and never wrong when it says no.
     fn may_be_in(&self, query: &str) -> bool {
-        self.finder.find(query.as_bytes()).is_some()
-            || memchr::memchr(b'%', query.as_bytes()).is_some()
+        let query = query.as_bytes();
+        // The name may well stand inside of other words: then look where keys begin.
+        (self.finder.find(query).is_some() && self.is_key_in(query)) || has_encoded_key(query)
+    }
+
+    fn is_key_in(&self, query: &[u8]) -> bool {
+        let is_first = |pairs: &[u8]| {
+            let after = pairs.strip_prefix(self.name.as_bytes());
+            after.is_some_and(|after| matches!(after.first(), None | Some(b'=' | b'&')))
+        };
+        is_first(query) || memchr::memchr_iter(b'&', query).any(|at| is_first(&query[at + 1..]))
     }
 
     fn read(&self, query: &str) -> Result<Option<Subject>, Fault> {
@@ -215,6 +248,23 @@ impl QueryName {
             key == self.name
         }
     }
+}
+
+/// Whether a `%` stands in a key. One in a value, by far the most common, cannot make a marker.
+fn has_encoded_key(query: &[u8]) -> bool {
+    let mut rest = query;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        let before = &rest[..at];
+        if memchr::memrchr2(b'=', b'&', before).is_none_or(|at| before[at] == b'&') {
+            return true;
+        }
+        let value = &rest[at..];
+        let Some(end) = memchr::memchr(b'&', value) else {
+            return false;
+        };
+        rest = &value[end + 1..];
+    }
+    false
 }
 
 // === impl Marker ===
