@@ -3,7 +3,11 @@
 //! marker → caller → checker → session → directory → route → trail. Every way out but the last is a
 //! refusal (rule R4), and every refusal is recorded (rule A3).
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+};
 
 use http::request::Parts;
 use time::OffsetDateTime;
@@ -12,6 +16,7 @@ use crate::{
     acting_as::ActingAs,
     audit::RequestGuard,
     checker::Caller,
+    guarded::NoAnswer,
     identity::{Access, Actor, Subject, UserId},
     impersonation::Inner,
     marker::{Fault, Marker, is_cross_site},
@@ -193,7 +198,8 @@ impl Inner {
         };
         let mut changes = Vec::new();
         for assume in &self.assume {
-            changes.push(self.ask("assume", assume.load(acting_as.clone())).await?);
+            let loading = async { assume.load(acting_as.clone()).await };
+            changes.push(self.ask("assume", loading).await?);
         }
         if let Some(live) = acting_as.live() {
             live.see(now);
@@ -221,9 +227,11 @@ impl Inner {
         subject: &Subject,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, Refusal> {
-        match sessions.peek(actor, subject, now) {
-            Some(session) => Ok(Some(session)),
-            None => {
+        let peek = || sessions.peek(actor, subject, now);
+        match catch_unwind(AssertUnwindSafe(peek)) {
+            Ok(Some(session)) => Ok(Some(session)),
+            Err(_) => Err(Refusal::no_answer("session store", NoAnswer::Panicked)),
+            Ok(None) => {
                 self.ask("session store", sessions.active(actor, subject, now))
                     .await
             }
@@ -264,11 +272,13 @@ impl Inner {
         reason: EndedReason,
         why: impl Into<Cow<'static, str>>,
     ) -> Refusal {
-        match self.end(session.id, reason, None).await {
+        let id = session.id;
+        match self.end(id, reason, None).await {
             Ok(_) => Refusal {
                 rejection: Rejection::new(RejectionKind::SessionEnded, why),
                 rule: reason.as_str(),
                 actor: None,
+                session: Some(id),
             },
             Err(refusal) => refusal,
         }

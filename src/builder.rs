@@ -3,7 +3,7 @@
 use std::{fmt, future::Future, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use http::{HeaderName, Method, Response, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Response, request::Parts};
 
 use crate::{
     BoxError,
@@ -22,20 +22,23 @@ use crate::{
     session::{Limits, SessionStore},
 };
 
-/// Header names that mean something else, or that a browser or a proxy sets by itself.
+/// Header names that mean something else, that a browser or a proxy sets by itself, or that a page may set
+/// on requests to another site without being asked (`Accept-Language`, `Range`): a marker in a header is
+/// trusted because no link and no form can send it (rule R5).
 const RESERVED: &[&str] = &[
     "accept",
     "authorization",
+    "cache-control",
     "connection",
-    "content-length",
-    "content-type",
     "cookie",
+    "date",
     "expect",
     "forwarded",
     "host",
     "keep-alive",
     "origin",
-    "proxy-authorization",
+    "pragma",
+    "range",
     "referer",
     "set-cookie",
     "te",
@@ -43,16 +46,22 @@ const RESERVED: &[&str] = &[
     "transfer-encoding",
     "upgrade",
     "user-agent",
+    "upgrade-insecure-requests",
     "via",
+    "x-method-override",
+    "x-real-ip",
     "x-request-id",
 ];
 /// Families of them.
 const RESERVED_PREFIXES: &[&str] = &[
+    "accept-",
     "access-control-",
     "content-",
+    "if-",
     "proxy-",
     "sec-",
     "x-forwarded-",
+    "x-http-method",
 ];
 
 /// Sets up an [`Impersonation`]. Made by [`Impersonation::builder`].
@@ -72,6 +81,8 @@ pub struct Builder {
     protected: Vec<String>,
     reads: Vec<(Method, String)>,
     control_path: Option<String>,
+    after_start: String,
+    after_stop: String,
     assume: Vec<Assume>,
     client: Client,
     reject: Option<Box<RejectionResponse>>,
@@ -123,6 +134,8 @@ impl Builder {
             protected: Vec::new(),
             reads: Vec::new(),
             control_path: None,
+            after_start: "/".to_owned(),
+            after_stop: "/".to_owned(),
             assume: Vec::new(),
             client: Client::default(),
             reject: None,
@@ -220,6 +233,18 @@ impl Builder {
     /// there. Default: nowhere.
     pub fn control_path(mut self, path: impl Into<String>) -> Self {
         self.control_path = Some(path.into());
+        self
+    }
+
+    /// Where a browser goes after a start that names no `next`; the marker is added. Default: `/`.
+    pub fn after_start(mut self, path: impl Into<String>) -> Self {
+        self.after_start = path.into();
+        self
+    }
+
+    /// Where a browser goes after a stop. Default: `/`.
+    pub fn after_stop(mut self, path: impl Into<String>) -> Self {
+        self.after_stop = path.into();
         self
     }
 
@@ -358,6 +383,17 @@ impl Builder {
     pub fn build(self) -> Result<Impersonation, ConfigError> {
         let sources = self.sources()?;
         let routes = self.routes()?;
+        for (setting, path) in [
+            ("after_start", &self.after_start),
+            ("after_stop", &self.after_stop),
+        ] {
+            if !path.starts_with('/') || HeaderValue::try_from(path).is_err() {
+                return Err(invalid(
+                    setting,
+                    "must be a path on this host, such as `/orders`",
+                ));
+            }
+        }
         self.check_numbers()?;
         let ids = Arc::new(Ids::default());
         let trail = TrailSettings {
@@ -381,6 +417,10 @@ impl Builder {
             client: self.client,
             reject: self.reject,
             control_path: self.control_path,
+            #[cfg(feature = "control")]
+            after_start: self.after_start,
+            #[cfg(feature = "control")]
+            after_stop: self.after_stop,
             settings: self.settings,
             lives: Arc::default(),
             starting: Default::default(),
@@ -424,7 +464,8 @@ impl Builder {
             PathPattern::parse(path).ok_or_else(|| {
                 invalid(
                     setting,
-                    "must be a plain path such as `/account/password`, without `%`, `\\` or dots",
+                    "must be a plain path such as `/account/password`, with `*` for any one segment and \
+                     without `%`, `\\`, dots or `{}`",
                 )
             })
         };

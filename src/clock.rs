@@ -72,10 +72,12 @@ pub struct ManualClock {
 
 #[async_trait]
 impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
     fn now(&self) -> Result<OffsetDateTime, ClockError> {
         Ok(OffsetDateTime::now_utc())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the one place that waits")]
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
     }

@@ -304,3 +304,104 @@ impl DirectoryCache {
         self.kept.pin().remove(id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use time::macros::datetime;
+
+    use super::*;
+
+    const START: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
+    const KEEP: Duration = Duration::from_secs(30);
+
+    fn user(id: &str) -> DirectoryUser {
+        DirectoryUser::new(id.parse().unwrap(), Rank(0))
+    }
+
+    fn cache(keep: Duration) -> DirectoryCache {
+        DirectoryCache::new(Arc::new(MemoryDirectory::default()), keep)
+    }
+
+    #[test]
+    fn r8_an_answer_is_kept_for_its_time_and_not_longer() {
+        let (cache, ines) = (cache(KEEP), user("ines"));
+        assert!(cache.recent(ines.id(), START).is_none());
+        cache.keep(&ines, START);
+        let almost = KEEP - Duration::from_nanos(1);
+        assert!(cache.recent(ines.id(), START + almost).is_some());
+        assert!(cache.recent(ines.id(), START + KEEP).is_none());
+        assert!(cache.recent(user("otto").id(), START).is_none());
+
+        cache.keep(&ines, START + KEEP);
+        assert!(cache.recent(ines.id(), START + KEEP + almost).is_some());
+        cache.forget(ines.id());
+        assert!(cache.recent(ines.id(), START + KEEP).is_none());
+    }
+
+    #[test]
+    fn r8_no_time_keeps_nothing() {
+        let (cache, ines) = (cache(Duration::ZERO), user("ines"));
+        cache.keep(&ines, START);
+        assert!(cache.recent(ines.id(), START).is_none());
+        assert!(cache.kept.is_empty());
+    }
+
+    #[test]
+    fn r8_what_is_kept_has_an_end() {
+        let cache = cache(KEEP);
+        for number in 0..=DirectoryCache::MOST {
+            cache.keep(&user(&number.to_string()), START);
+        }
+        assert_eq!(cache.kept.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn the_directory_in_memory_finds_by_id_login_and_text() {
+        let users: MemoryDirectory = [
+            user("1").with_login("Ines@shop.example"),
+            user("2").with_display_name("Otto Ines"),
+            user("3").with_login("eve@shop.example"),
+        ]
+        .into_iter()
+        .collect();
+        let ids = |users: Vec<DirectoryUser>| -> Vec<String> {
+            users.iter().map(|user| user.id().to_string()).collect()
+        };
+
+        assert!(users.find(&"3".parse().unwrap()).await.unwrap().is_some());
+        assert!(users.find(&"4".parse().unwrap()).await.unwrap().is_none());
+        let found = users.find_by_login("ines@SHOP.example").await.unwrap();
+        assert_eq!(found.unwrap().id().as_str(), "1");
+        // The whole login, and never a user who has none.
+        for login in ["ines", "", "2", "Otto Ines"] {
+            assert!(
+                users.find_by_login(login).await.unwrap().is_none(),
+                "{login}"
+            );
+        }
+        assert_eq!(ids(users.search("INES", 10, 0).await.unwrap()), ["1", "2"]);
+        assert_eq!(ids(users.search("ines", 1, 1).await.unwrap()), ["2"]);
+        assert_eq!(ids(users.search("shop", 0, 0).await.unwrap()), [""; 0]);
+
+        users.insert(user("3").with_login("new@shop.example"));
+        assert!(
+            users
+                .find_by_login("eve@shop.example")
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert!(users.remove(&"3".parse().unwrap()).is_some());
+        assert!(users.find(&"3".parse().unwrap()).await.unwrap().is_none());
+    }
+
+    #[test]
+    fn a_record_comes_back_only_as_what_it_is() {
+        let ines = user("ines").with_data(7_u64);
+        assert_eq!(ines.data::<u64>(), Some(&7));
+        assert_eq!(ines.data::<u32>(), None);
+        assert_eq!(user("otto").data::<u64>(), None);
+    }
+}

@@ -422,3 +422,148 @@ impl fmt::Display for Access {
         f.write_str(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::{
+        Caller, Decision, DirectoryUser, StartRequest,
+        acting_as::ActingAs,
+        clock::SystemClock,
+        impersonation::SessionWithUser,
+        session::{Session, SessionId},
+    };
+
+    fn id(id: &str) -> UserId {
+        id.parse().unwrap()
+    }
+
+    #[test]
+    fn r3_an_id_is_1_to_128_bytes_without_controls() {
+        let longest = "x".repeat(128);
+        let tests = [
+            ("42", Ok(())),
+            (" ", Ok(())),
+            ("é", Ok(())),
+            ("a/b?c#d&e=f%20", Ok(())),
+            ("~anonymous", Ok(())),
+            (&*longest, Ok(())),
+            ("", Err(InvalidUserId::Empty)),
+            (&*format!("{longest}x"), Err(InvalidUserId::TooLong)),
+            (&*"é".repeat(65), Err(InvalidUserId::TooLong)),
+            ("a\nb", Err(InvalidUserId::Control)),
+            ("\0", Err(InvalidUserId::Control)),
+            ("\u{7f}", Err(InvalidUserId::Control)),
+            ("\u{85}", Err(InvalidUserId::Control)),
+            ("~anon", Err(InvalidUserId::Reserved)),
+            ("~service", Err(InvalidUserId::Reserved)),
+        ];
+        for (text, expected) in tests {
+            assert_eq!(UserId::new(text).map(drop), expected, "{text:?}");
+            assert_eq!(text.parse::<UserId>().map(drop), expected, "{text:?}");
+            // What comes out of a store or a body has to pass the same check.
+            let json = serde_json::to_string(text).unwrap();
+            let read = serde_json::from_str::<UserId>(&json);
+            assert_eq!(read.is_ok(), expected.is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn r3_a_subject_is_one_word_and_comes_back_from_it() {
+        let tests = [
+            (Subject::Anonymous, "~anon", "anon", None),
+            (Subject::Service, "~service", "service", None),
+            (Subject::User(id("42")), "42", "user", Some(id("42"))),
+        ];
+        for (subject, word, kind, user) in tests {
+            assert_eq!(subject.as_str(), word);
+            assert_eq!(subject.to_string(), word);
+            assert_eq!(subject.kind(), kind);
+            assert_eq!(subject.user_id(), user.as_ref());
+            assert_eq!(word.parse(), Ok(subject.clone()));
+            let json = serde_json::to_string(&subject).unwrap();
+            assert_eq!(serde_json::from_str::<Subject>(&json).unwrap(), subject);
+        }
+        assert!(serde_json::from_str::<Subject>("\"\"").is_err());
+    }
+
+    #[test]
+    fn rights_are_given_one_by_one() {
+        let each = [
+            Rights::LIST_SESSIONS,
+            Rights::END_SESSIONS,
+            Rights::READ_TRAIL,
+            Rights::SERVICE,
+        ];
+        for one in each {
+            assert!(Rights::all().contains(one));
+            assert!(!Rights::default().contains(one));
+            assert!((one | Rights::default()).contains(one));
+            let others = each.into_iter().filter(|other| *other != one);
+            let others = others.fold(Rights::default(), BitOr::bitor);
+            assert!(!others.contains(one), "{one:?}");
+            assert!(!others.contains(Rights::all()));
+        }
+    }
+
+    /// Logs are read by more people than may know who signs in with what.
+    #[test]
+    fn debug_never_shows_logins_names_reasons_or_records() {
+        let at = datetime!(2026-11-20 12:00 UTC);
+        let actor = Actor::new(id("ada"), Rank(20))
+            .with_login("SECRET-login")
+            .with_role("SECRET-role");
+        let subject = Subject::User(id("ines"));
+        let user = DirectoryUser::new(id("ines"), Rank(0))
+            .with_login("SECRET-login")
+            .with_display_name("SECRET-name")
+            .with_role("SECRET-role")
+            .with_data("SECRET-record");
+        let session_id = SessionId(uuid::Uuid::nil());
+        let mut session =
+            Session::new(session_id, id("ada"), subject.clone(), "SECRET-why", at, at);
+        session.ticket = Some("SECRET-ticket".into());
+        session.user_agent = Some("SECRET-agent".into());
+        session.address = Some([10, 9, 8, 7].into());
+        let acting_as = ActingAs::by_request(
+            actor.clone(),
+            subject.clone(),
+            Some(user.clone()),
+            Access::ReadOnly,
+            Some("SECRET-why".to_owned()),
+            Arc::new(SystemClock),
+        );
+        let with_user = SessionWithUser {
+            session: Arc::new(session.clone()),
+            user: Some(user.clone()),
+        };
+        let shown = [
+            format!("{actor:?}"),
+            format!("{:?}", Caller::Admin(actor)),
+            format!("{:?}", Decision::deny("no")),
+            format!("{subject:?}"),
+            format!("{user:?}"),
+            format!("{session:?}"),
+            format!("{with_user:?}"),
+            format!("{acting_as:?}"),
+            format!("{:?}", StartRequest::for_login("SECRET-login", "ticket 1")),
+        ]
+        .join("\n");
+        insta::assert_snapshot!(shown, @r#"
+    Actor { id: UserId("ada"), rank: Rank(20), .. }
+    Admin(Actor { id: UserId("ada"), rank: Rank(20), .. })
+    Deny("no")
+    Subject("ines")
+    DirectoryUser { id: UserId("ines"), rank: Rank(0), .. }
+    Session { id: SessionId(00000000-0000-0000-0000-000000000000), actor: UserId("ada"), subject: Subject("ines"), access: ReadOnly, ended_reason: None, .. }
+    SessionWithUser { session: Session { id: SessionId(00000000-0000-0000-0000-000000000000), actor: UserId("ada"), subject: Subject("ines"), access: ReadOnly, ended_reason: None, .. }, user: Some(DirectoryUser { id: UserId("ines"), rank: Rank(0), .. }) }
+    ActingAs { actor: Actor { id: UserId("ada"), rank: Rank(20), .. }, subject: Subject("ines"), access: ReadOnly, .. }
+    StartRequest { subject: Login(REDACTED), reason: "ticket 1", access: ReadOnly, ticket: None, duration: None }
+    "#);
+        assert!(!shown.contains("SECRET") && !shown.contains("10.9.8.7"));
+    }
+}

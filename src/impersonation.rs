@@ -81,6 +81,10 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) reject: Option<Box<RejectionResponse>>,
     pub(crate) control_path: Option<String>,
+    #[cfg(feature = "control")]
+    pub(crate) after_start: String,
+    #[cfg(feature = "control")]
+    pub(crate) after_stop: String,
     pub(crate) settings: Settings,
     pub(crate) lives: Arc<Lives>,
     pub(crate) starting: Starting,
@@ -116,7 +120,7 @@ pub struct StartRequest {
 }
 
 /// Whom a start asks for.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 enum Wanted {
     Subject(Subject),
     Login(String),
@@ -197,6 +201,16 @@ impl Wanted {
         match self {
             Self::Subject(subject) => Some(subject.clone()),
             Self::Login(login) => login.parse().ok(),
+        }
+    }
+}
+
+impl fmt::Debug for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subject(subject) => subject.fmt(f),
+            // An e-mail address as a rule, which no log has to know.
+            Self::Login(_) => f.write_str("Login(REDACTED)"),
         }
     }
 }
@@ -423,7 +437,7 @@ impl Inner {
     }
 
     /// The admin who calls, on a request that is not acted itself (rule R16).
-    async fn unacted_actor(&self, parts: &Parts) -> Result<Actor, Refusal> {
+    pub(crate) async fn unacted_actor(&self, parts: &Parts) -> Result<Actor, Refusal> {
         not_acted(parts)?;
         self.actor(parts).await
     }
@@ -532,7 +546,11 @@ impl Inner {
         self.ask("session store", async { Ok(check.await) })
             .await?
             .map_err(not_started)?;
-        self.trail.record_durable(event.clone()).await?;
+        // From here on the trail says, or may say, that this session starts. If it does not, the refusal has
+        // to name it, so that the trail tells that as well.
+        let id = session.id;
+        let recorded = self.trail.record_durable(event).await;
+        recorded.map_err(|error| Refusal::from(error).about(id))?;
         let start = sessions.start(session, &limits);
         let started = self.ask("session store", async { Ok(start.await) }).await;
         match started.and_then(|started| started.map_err(not_started)) {
@@ -544,14 +562,11 @@ impl Inner {
                 Ok(session)
             }
             Err(refusal) => {
-                // The trail says that it starts; now it has to say that it did not.
-                let mut event = event;
-                event.name = EventName::Denied;
-                event.rule = Some(refusal.rule);
-                event.reason = Some(refusal.rejection.reason().to_owned());
-                event.id = self.ids.next(event.time);
-                self.trail.record(event);
-                Err(refusal)
+                if refusal.rejection.kind() == RejectionKind::Unavailable {
+                    // No answer is not a no: what may have been inserted must not stay.
+                    let _ = self.end(id, EndedReason::SessionRevoked, None).await;
+                }
+                Err(refusal.about(id))
             }
         }
     }
@@ -688,16 +703,18 @@ impl Inner {
         let this = self.clone();
         let changing = tokio::spawn(async move {
             for event in events {
-                this.trail.record_durable(event).await?;
+                let recorded = this.trail.record_durable(event).await;
+                recorded.map_err(|error| Refusal::from(error).about(id))?;
             }
             let mut update = SessionUpdate::default();
             update.access = request.access;
             update.expires_at = expires_at;
-            let updated = sessions.update(id, update, now);
-            this.ask("session store", updated).await
+            let updated = this.ask("session store", sessions.update(id, update, now));
+            let gone = || Refusal::of(RejectionKind::NothingToEnd, "it has ended meanwhile");
+            let updated = updated.await.and_then(|updated| updated.ok_or_else(gone));
+            updated.map_err(|refusal| refusal.about(id))
         });
-        join("session store", changing.await)?
-            .ok_or_else(|| Refusal::of(RejectionKind::NothingToEnd, "it has ended meanwhile"))
+        join("session store", changing.await)
     }
 
     async fn try_revoke(
@@ -905,6 +922,7 @@ fn not_started(error: StartError) -> Refusal {
             rejection: Rejection::too_many(retry_after),
             rule: RejectionKind::TooManyStarts.code(),
             actor: None,
+            session: None,
         },
         StartError::Store(error) => {
             tracing::error!(target: "tower_impersonation", error = &*error, "no session started");

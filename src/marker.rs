@@ -90,43 +90,36 @@ impl Sources {
 
     /// Reads the request's marker (rules R1 to R3).
     pub(crate) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Marker>, Fault> {
-        if !self.may_be_in_query(uri) && !self.may_be_in_headers(headers) {
-            return Ok(None);
-        }
-        self.read(uri, headers)
-    }
-
-    /// Cheap, and never wrong when it says no: most requests end here.
-    fn may_be_in_query(&self, uri: &Uri) -> bool {
-        match (&self.query, uri.query()) {
-            (Some(name), Some(query)) => name.may_be_in(query),
-            _ => false,
-        }
-    }
-
-    /// The same for the headers. One pass over them costs less than three look-ups, each of which would
-    /// hash a name.
-    fn may_be_in_headers(&self, headers: &HeaderMap) -> bool {
-        let has = |name: &HeaderName| headers.keys().any(|key| key == name);
-        // By far the most common value; every other one is looked at.
-        let is_harmless = |value: &HeaderValue| {
-            value == "keep-alive" && headers.len() == headers.keys_len()
-        };
-        has(&self.reason)
-            || self.header.as_ref().is_some_and(has)
-            || !headers.get(CONNECTION).is_none_or(is_harmless)
-    }
-
-    /// Out of line, so that `find` stays small.
-    #[inline(never)]
-    fn read(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Marker>, Fault> {
         let in_query = match (&self.query, uri.query()) {
             (Some(name), Some(query)) if name.may_be_in(query) => name.read(query)?,
             _ => None,
         };
-        if headers.is_empty() {
-            return Ok(in_query.map(Marker::in_url));
+        if self.may_be_in(headers) {
+            self.read(in_query, headers)
+        } else {
+            Ok(in_query.map(Marker::in_url))
         }
+    }
+
+    /// Whether the headers have to be read. Cheap, and never wrong when it says no: most requests end
+    /// here. Going through the names costs less than looking up ours, which would hash them.
+    fn may_be_in(&self, headers: &HeaderMap) -> bool {
+        // By far the most common value; every other one is looked at.
+        let is_harmless =
+            |value: &HeaderValue| value == "keep-alive" && headers.len() == headers.keys_len();
+        self.has_ours(headers) || !headers.get(CONNECTION).is_none_or(is_harmless)
+    }
+
+    fn has_ours(&self, headers: &HeaderMap) -> bool {
+        let has = |name: &HeaderName| headers.keys().any(|key| key == name);
+        has(&self.reason) || self.header.as_ref().is_some_and(has)
+    }
+
+    fn read(
+        &self,
+        in_query: Option<Subject>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Marker>, Fault> {
         self.refuse_hop_by_hop(headers)?;
         let in_header = match &self.header {
             Some(name) => read_header(name, headers)?,
@@ -158,13 +151,14 @@ impl Sources {
     /// Takes every marker out: all values of all headers, all parameters (rule R9). Everything else in
     /// the query stays as it was, byte for byte.
     pub(crate) fn strip(&self, uri: &mut Uri, headers: &mut HeaderMap) {
-        if let Some(name) = &self.header {
-            headers.remove(name);
+        if self.has_ours(headers) {
+            headers.remove(&self.reason);
+            if let Some(name) = &self.header {
+                headers.remove(name);
+            }
         }
-        headers.remove(&self.reason);
         if let (Some(name), Some(query)) = (&self.query, uri.query())
             && name.may_be_in(query)
-            && query.split('&').any(|pair| name.is_key_of(pair))
         {
             *uri = self.without_marker(uri);
         }
@@ -176,10 +170,13 @@ impl Sources {
             return uri.clone();
         };
         let path = uri.path();
-        let mut rest = String::with_capacity(path.len() + query.len() + 1);
+        let kept = || query.split('&').filter(|pair| !name.is_key_of(pair));
+        // Exactly as long as it gets: one that has to grow or shrink costs another allocation.
+        let length = path.len() + kept().map(|pair| 1 + pair.len()).sum::<usize>();
+        let mut rest = String::with_capacity(length);
         rest.push_str(path);
         let mut separator = '?';
-        for pair in query.split('&').filter(|pair| !name.is_key_of(pair)) {
+        for pair in kept() {
             rest.push(separator);
             rest.push_str(pair);
             separator = '&';
@@ -188,6 +185,22 @@ impl Sources {
         parts.path_and_query = PathAndQuery::from_maybe_shared(bytes::Bytes::from(rest)).ok();
         // A part of a valid query is a valid query; should that ever fail, no query is the safe answer.
         Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// A path with the marker of `subject` behind, for links that lead in; as it is where URLs carry none.
+    #[cfg(feature = "control")]
+    pub(crate) fn with_marker(&self, path: &str, subject: &Subject) -> String {
+        let Some(name) = &self.query else {
+            return path.to_owned();
+        };
+        let (path, fragment) = path.split_once('#').unwrap_or((path, ""));
+        let separator = if path.contains('?') { '&' } else { '?' };
+        let marker: String = form_urlencoded::byte_serialize(subject.as_str().as_bytes()).collect();
+        let fragment_mark = if fragment.is_empty() { "" } else { "#" };
+        format!(
+            "{path}{separator}{}={marker}{fragment_mark}{fragment}",
+            name.name
+        )
     }
 
     fn refuse_hop_by_hop(&self, headers: &HeaderMap) -> Result<(), Fault> {
@@ -218,11 +231,14 @@ impl QueryName {
     }
 
     fn is_key_in(&self, query: &[u8]) -> bool {
-        let is_first = |pairs: &[u8]| {
-            let after = pairs.strip_prefix(self.name.as_bytes());
-            after.is_some_and(|after| matches!(after.first(), None | Some(b'=' | b'&')))
-        };
-        is_first(query) || memchr::memchr_iter(b'&', query).any(|at| is_first(&query[at + 1..]))
+        let mut ends = memchr::memchr_iter(b'&', query);
+        self.is_first_of(query) || ends.any(|end| self.is_first_of(&query[end + 1..]))
+    }
+
+    /// Whether the first key is the name, as it is.
+    fn is_first_of(&self, query: &[u8]) -> bool {
+        let after = query.strip_prefix(self.name.as_bytes());
+        after.is_some_and(|after| matches!(after.first(), None | Some(b'=' | b'&')))
     }
 
     fn read(&self, query: &str) -> Result<Option<Subject>, Fault> {
@@ -238,15 +254,17 @@ impl QueryName {
     }
 
     fn is_key_of(&self, pair: &str) -> bool {
+        let bytes = pair.as_bytes();
+        self.is_first_of(bytes) || (has_encoded_key(bytes) && self.is_encoded_key_of(pair))
+    }
+
+    #[cold]
+    fn is_encoded_key_of(&self, pair: &str) -> bool {
         let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-        if key.contains('%') {
-            // Names are compared as WHATWG decodes them; `+` cannot occur in ours.
-            form_urlencoded::parse(key.as_bytes())
-                .next()
-                .is_some_and(|(key, _)| key == self.name)
-        } else {
-            key == self.name
-        }
+        // Names are compared as WHATWG decodes them; `+` cannot occur in ours.
+        form_urlencoded::parse(key.as_bytes())
+            .next()
+            .is_some_and(|(key, _)| key == self.name)
     }
 }
 
@@ -357,18 +375,18 @@ pub(crate) fn is_cross_site(parts: &Parts) -> bool {
         let ours = |site: &HeaderValue| site == "same-origin" || site == "none";
         return !parts.headers.get_all(SEC_FETCH_SITE).iter().all(ours);
     }
-    let Some(origin) = parts.headers.get(ORIGIN) else {
-        return false;
-    };
     let host = match parts.uri.authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),
         None => parts.headers.get(HOST).map(HeaderValue::as_bytes),
     };
-    let origin = origin.as_bytes();
-    let authority = origin
-        .strip_prefix(b"https://")
-        .or_else(|| origin.strip_prefix(b"http://"));
-    authority.is_none() || authority != host
+    let is_ours = |origin: &HeaderValue| {
+        let origin = origin.as_bytes();
+        let authority = origin
+            .strip_prefix(b"https://")
+            .or_else(|| origin.strip_prefix(b"http://"));
+        authority.is_some() && authority == host
+    };
+    !parts.headers.get_all(ORIGIN).iter().all(is_ours)
 }
 
 #[cfg(test)]

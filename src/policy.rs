@@ -118,15 +118,20 @@ impl Denial {
 impl Routes {
     /// What kind of request this is.
     pub(crate) fn classify(&self, method: &Method, path: &str, headers: &HeaderMap) -> Route {
-        let folded = fold(path);
-        let both =
-            |pattern: &PathPattern| pattern.covers(path.as_bytes()) && pattern.covers(&folded);
-        let either =
-            |pattern: &PathPattern| pattern.covers(path.as_bytes()) || pattern.covers(&folded);
-        if self.excluded.iter().any(both) {
+        let raw = path.as_bytes();
+        let readings = readings(path);
+        let readings = || readings.iter().map(Vec::as_slice);
+        // A spelling that some router may read otherwise never opens anything, and always closes.
+        let in_every_reading = |pattern: &PathPattern| {
+            pattern.covers(raw) && readings().all(|path| pattern.covers(path))
+        };
+        let in_any_reading = |pattern: &PathPattern| {
+            pattern.covers(raw) || readings().any(|path| pattern.covers(path))
+        };
+        if self.excluded.iter().any(in_every_reading) {
             return Route::Excluded;
         }
-        if self.protected.iter().any(either) {
+        if self.protected.iter().any(in_any_reading) {
             return Route::Protected;
         }
         if METHOD_OVERRIDES
@@ -136,7 +141,7 @@ impl Routes {
             return Route::Write;
         }
         let listed = |(listed, pattern): &(Method, PathPattern)| {
-            listed == method && pattern.is(path.as_bytes())
+            listed == method && pattern.is(raw) && readings().all(|path| pattern.is(path))
         };
         // Not `Method::is_safe`: that lets TRACE through, which some servers answer with the credentials.
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
@@ -152,12 +157,18 @@ impl Routes {
 
 impl PathPattern {
     /// `None` unless it starts with `/`, names at least one segment and is written in its plain form.
+    ///
+    /// Another router's wildcards (`{id}`, `:id`, `<id>`, `*rest`) are refused: taken literally they would
+    /// match nothing, and a route that is to be protected would stand open without a word.
     pub(crate) fn parse(pattern: &str) -> Option<Self> {
         let rest = pattern.strip_prefix('/')?;
         let rest = rest.strip_suffix('/').unwrap_or(rest);
         let segments: Vec<String> = rest.split('/').map(str::to_owned).collect();
         let plain = |segment: &String| {
-            !matches!(segment.as_str(), "" | "." | "..") && !segment.contains(['%', '\\', '?', '#'])
+            !matches!(segment.as_str(), "" | "." | "..")
+                && !segment.contains(['%', '\\', '?', '#', '{', '}', '<', '>'])
+                && !segment.starts_with(':')
+                && (segment == "*" || !segment.contains('*'))
         };
         segments.iter().all(plain).then_some(Self { segments })
     }
@@ -192,37 +203,136 @@ impl PathPattern {
     }
 }
 
-/// The path as a lenient router may read it: percent-decoded, `\` taken for `/`, empty and dot segments
-/// folded, no slash at the end (rule R11).
-fn fold(path: &str) -> Cow<'_, [u8]> {
-    let bytes = path.as_bytes();
-    let plain = bytes
-        .windows(2)
-        .all(|pair| !matches!(pair, [b'/', b'/' | b'.'] | [b'%' | b'\\', _] | [_, b'\\']))
-        && (bytes.len() < 2 || !bytes.ends_with(b"/"));
-    if plain {
-        return Cow::Borrowed(bytes);
-    }
-    let decoded: Vec<u8> = percent_encoding::percent_decode(bytes).collect();
-    let mut segments: Vec<&[u8]> = Vec::new();
-    for segment in decoded.split(|byte| matches!(byte, b'/' | b'\\')) {
-        match segment {
-            b"" | b"." => {}
-            b".." => {
-                segments.pop();
+/// What a router, or a layer in front of it, may do to a path before it compares it (rule R11).
+#[derive(Debug, Clone, Copy)]
+struct Reading {
+    decoding: Decoding,
+    /// Takes `\` for `/`.
+    backslash: bool,
+    /// Drops empty segments.
+    merge: bool,
+    /// Resolves `.` and `..`.
+    dots: bool,
+}
+
+/// Where percent sequences are decoded.
+#[derive(Debug, Clone, Copy)]
+enum Decoding {
+    Nowhere,
+    /// Segment by segment, so that `%2F` separates nothing.
+    Segments,
+    Path,
+    /// By two parties, each in its way. Nobody decodes three times.
+    PathThenSegments,
+    PathTwice,
+}
+
+/// The path in every way it may be read but the raw one; none for a plain path.
+///
+/// There is no one strictest reading: `//account/password/..` is `/account` for a router that resolves
+/// dots, and below `/account/password` for one that only merges slashes.
+fn readings(path: &str) -> Vec<Vec<u8>> {
+    use Decoding::{Nowhere, Path, PathThenSegments, PathTwice, Segments};
+
+    let (mut percent, mut again, mut backslash, mut empty, mut dot) = Default::default();
+    for (at, byte) in path.bytes().enumerate() {
+        let rest = &path.as_bytes()[at + 1..];
+        match byte {
+            b'%' => {
+                percent = true;
+                again |= rest.starts_with(b"25");
             }
-            segment => segments.push(segment),
+            b'\\' => backslash = true,
+            b'/' => {
+                empty |= rest.starts_with(b"/");
+                dot |= rest.starts_with(b".");
+            }
+            _ => {}
         }
     }
-    let mut folded = Vec::with_capacity(decoded.len());
-    for segment in segments {
-        folded.push(b'/');
-        folded.extend_from_slice(segment);
+    // What is encoded, or stands behind a backslash, may be anything.
+    backslash |= percent;
+    empty |= backslash;
+    dot |= backslash;
+    let decodings: &[Decoding] = match (percent, again) {
+        (false, _) => &[Nowhere],
+        (true, false) => &[Nowhere, Segments, Path],
+        (true, true) => &[Nowhere, Segments, Path, PathThenSegments, PathTwice],
+    };
+    let may = |it: bool| if it { &[false, true][..] } else { &[false] };
+    let mut readings = Vec::new();
+    for &decoding in decodings {
+        for &backslash in may(backslash) {
+            for &merge in may(empty) {
+                for &dots in may(dot) {
+                    let reading = Reading {
+                        decoding,
+                        backslash,
+                        merge,
+                        dots,
+                    };
+                    readings.push(reading.of(path));
+                }
+            }
+        }
     }
-    if folded.is_empty() {
-        folded.push(b'/');
+    // The first changes nothing.
+    readings.remove(0);
+    readings
+}
+
+/// Never in UTF-8.
+const NO_BYTE_OF_A_PATTERN: u8 = 0xff;
+
+impl Reading {
+    fn of(self, path: &str) -> Vec<u8> {
+        let decode =
+            |bytes: &[u8]| -> Vec<u8> { percent_encoding::percent_decode(bytes).collect() };
+        let path = path.strip_prefix('/').unwrap_or(path).as_bytes();
+        let path: Cow<'_, [u8]> = match self.decoding {
+            Decoding::Nowhere | Decoding::Segments => path.into(),
+            Decoding::Path | Decoding::PathThenSegments => decode(path).into(),
+            Decoding::PathTwice => decode(&decode(path)).into(),
+        };
+        let decode_segments = matches!(
+            self.decoding,
+            Decoding::Segments | Decoding::PathThenSegments
+        );
+        let separates = |byte: &u8| *byte == b'/' || (self.backslash && *byte == b'\\');
+        let mut segments: Vec<Cow<'_, [u8]>> = Vec::new();
+        for segment in path.split(separates) {
+            let segment: Cow<'_, [u8]> = if decode_segments {
+                decode(segment).into()
+            } else {
+                segment.into()
+            };
+            match &*segment {
+                b"" if self.merge => {}
+                b"." if self.dots => {}
+                b".." if self.dots => {
+                    segments.pop();
+                }
+                _ => segments.push(segment),
+            }
+        }
+        let mut read = Vec::with_capacity(path.len() + 1);
+        for segment in segments {
+            read.push(b'/');
+            // A slash that was decoded within its segment separates nothing, so it must not look like one.
+            let byte = |byte: &u8| {
+                if *byte == b'/' {
+                    NO_BYTE_OF_A_PATTERN
+                } else {
+                    *byte
+                }
+            };
+            read.extend(segment.iter().map(byte));
+        }
+        if read.is_empty() {
+            read.push(b'/');
+        }
+        read
     }
-    Cow::Owned(folded)
 }
 
 /// The lesser of what was asked for and what is granted (rule S1).

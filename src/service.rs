@@ -182,11 +182,15 @@ impl Inner {
         rejection: Rejection,
         parts: &Parts,
     ) -> Response<ResponseBody<B>> {
+        self.respond(rejection, parts).map(ResponseBody::refusal)
+    }
+
+    pub(crate) fn respond(&self, rejection: Rejection, parts: &Parts) -> Response<Bytes> {
         let response = match &self.reject {
             Some(respond) => respond(&rejection, parts),
             None => rejection.render(&parts.method, &parts.headers, &self.way_out(parts)),
         };
-        rejection.seal(response).map(ResponseBody::refusal)
+        rejection.seal(response)
     }
 
     fn way_out(&self, parts: &Parts) -> WayOut {

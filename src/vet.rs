@@ -17,6 +17,7 @@ use crate::{
     impersonation::Inner,
     policy::{self, Denial},
     rejection::{Rejection, RejectionKind},
+    session::SessionId,
 };
 
 /// A refusal with what the trail has to know about it.
@@ -27,6 +28,8 @@ pub(crate) struct Refusal {
     pub(crate) rule: &'static str,
     /// Who tried, as far as it is known.
     pub(crate) actor: Option<UserId>,
+    /// The session that it is about, where the trail has to tell.
+    pub(crate) session: Option<SessionId>,
 }
 
 /// Whether an answer of the directory may be one that was kept.
@@ -47,6 +50,7 @@ impl Refusal {
             rejection: Rejection::new(kind, reason),
             rule: kind.code(),
             actor: None,
+            session: None,
         }
     }
 
@@ -55,6 +59,7 @@ impl Refusal {
             rejection: Rejection::new(kind, denial.to_string()),
             rule: denial.rule(),
             actor: None,
+            session: None,
         }
     }
 
@@ -63,6 +68,7 @@ impl Refusal {
             rejection: Rejection::invalid(detail),
             rule: RejectionKind::InvalidRequest.code(),
             actor: None,
+            session: None,
         }
     }
 
@@ -75,6 +81,11 @@ impl Refusal {
 
     pub(crate) fn by(mut self, actor: &UserId) -> Self {
         self.actor = Some(actor.clone());
+        self
+    }
+
+    pub(crate) fn about(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
         self
     }
 
@@ -197,6 +208,7 @@ impl Inner {
         };
         event.actor = refusal.actor.clone();
         event.subject = subject.cloned();
+        event.session = refusal.session;
         event.rule = Some(refusal.rule);
         event.reason = Some(refusal.rejection.reason().to_owned());
         event.status = Some(refusal.rejection.kind().status().as_u16());

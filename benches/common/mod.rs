@@ -13,11 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{
-    HeaderName, HeaderValue, Response,
-    header::CONTENT_TYPE,
-    request::Parts,
-};
+use http::{HeaderName, HeaderValue, Response, header::CONTENT_TYPE, request::Parts};
 use http_body::Body;
 use http_body_util::Full;
 use tower::{Layer, Service};

@@ -1,1 +1,359 @@
+#![allow(clippy::unwrap_used)]
 
+use http::HeaderMap;
+
+use super::*;
+use crate::{
+    Caller, Decision, MemoryConsents, MemoryDirectory, RejectionKind, audit::MemorySink,
+    checker_fn, session::MemorySessions,
+};
+
+fn builder() -> Builder {
+    let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    Impersonation::builder(checker, MemorySink::default())
+}
+
+/// The setting that `build` complains about.
+fn complaint(builder: Builder) -> Option<&'static str> {
+    match builder.build() {
+        Ok(_) => None,
+        Err(ConfigError::Invalid { setting, .. }) => Some(setting),
+        Err(other) => panic!("{other}"),
+    }
+}
+
+#[test]
+fn r2_the_parameters_name_is_plain_ascii() {
+    for name in ["as", "AS", "acting-as", "acting_as~1.x", "7"] {
+        assert_eq!(complaint(builder().query_parameter(name)), None, "{name}");
+    }
+    for name in [
+        "", " ", "a s", "a+s", "a&s", "a=s", "a%73", "%61s", "as[]", "a;s", "é", "a\0", "a\n",
+        "?as", "a/s",
+    ] {
+        assert_eq!(
+            complaint(builder().query_parameter(name)),
+            Some("query_parameter"),
+            "{name:?}"
+        );
+    }
+}
+
+#[test]
+fn r2_the_headers_name_is_one_that_nobody_else_uses() {
+    for name in [
+        "Act-As",
+        "ACT-AS",
+        "x-act-as",
+        "impersonate-user",
+        "as",
+        "content",
+        "secret",
+    ] {
+        assert_eq!(complaint(builder().header(name)), None, "{name}");
+    }
+    let bad = [
+        "",
+        " ",
+        "Act As",
+        "act-as:",
+        "act\0as",
+        "é",
+        "act\r\nas",
+        // Somebody's secrets.
+        "authorization",
+        "Authorization",
+        "proxy-authorization",
+        "Proxy-Authenticate",
+        "cookie",
+        "COOKIE",
+        "set-cookie",
+        // What a browser or a page on another site can set without asking.
+        "accept",
+        "Accept-Language",
+        "accept-encoding",
+        "content-language",
+        "content-type",
+        "range",
+        "if-none-match",
+        "cache-control",
+        "pragma",
+        "origin",
+        "referer",
+        "user-agent",
+        "sec-fetch-site",
+        "Sec-Anything",
+        "upgrade-insecure-requests",
+        "access-control-request-method",
+        // What means something to the transport or to proxies.
+        "connection",
+        "keep-alive",
+        "host",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "expect",
+        "via",
+        "forwarded",
+        "x-forwarded-for",
+        "X-Forwarded-User",
+        "x-real-ip",
+        "content-length",
+        "date",
+        "x-request-id",
+        // What would make every marked request a write.
+        "x-http-method",
+        "X-HTTP-Method-Override",
+        "x-method-override",
+    ];
+    for name in bad {
+        assert_eq!(
+            complaint(builder().header(name)),
+            Some("header"),
+            "{name:?}"
+        );
+    }
+    let long = "x".repeat(70_000);
+    assert_eq!(complaint(builder().header(long)), Some("header"));
+    let barely = "x".repeat(u16::MAX as usize - 4);
+    assert_eq!(
+        complaint(builder().header(barely)),
+        Some("header"),
+        "no room for `-reason`"
+    );
+}
+
+#[test]
+fn r2_one_source_may_be_off_but_not_both() {
+    assert_eq!(complaint(builder().without_header()), None);
+    assert_eq!(complaint(builder().without_query_parameter()), None);
+    let none = builder().without_header().without_query_parameter().build();
+    let error = none.unwrap_err();
+    assert_eq!(error, ConfigError::NoMarkerSource);
+    let message = "no marker source: `query_parameter` and `header` are both off";
+    assert_eq!(error.to_string(), message);
+    // The last word counts.
+    assert_eq!(
+        complaint(
+            builder()
+                .without_header()
+                .header("x-as")
+                .without_query_parameter()
+        ),
+        None
+    );
+}
+
+#[test]
+fn r11_a_path_that_no_request_could_match_is_refused() {
+    type Set = fn(Builder, &str) -> Builder;
+    let settings: [(&str, Set); 4] = [
+        ("exclude", |builder, path| builder.exclude(path)),
+        ("protect", |builder, path| builder.protect(path)),
+        ("read_route", |builder, path| {
+            builder.read_route(Method::POST, path)
+        }),
+        ("control_path", |builder, path| builder.control_path(path)),
+    ];
+    let bad = [
+        "",
+        "/",
+        "//",
+        "admin",
+        "admin/x",
+        "/a//b",
+        "/.",
+        "/..",
+        "/a/../b",
+        "/a/./b",
+        "/a%2fb",
+        "/a%20b",
+        r"/a\b",
+        "/a?b",
+        "/a#b",
+        "/{id}",
+        "/users/{id}/password",
+        "/users/:id",
+        "/*rest",
+        "/**",
+        "https://shop.example/admin",
+    ];
+    for (setting, set) in settings {
+        for path in bad {
+            let error = set(builder().exclude("/fine"), path).build().unwrap_err();
+            let ConfigError::Invalid { setting: named, .. } = &error else {
+                panic!("{error}")
+            };
+            assert_eq!(*named, setting, "{path:?}");
+            assert!(
+                error
+                    .to_string()
+                    .starts_with(&format!("`{setting}` must be a plain path"))
+            );
+        }
+        for path in ["/admin", "/admin/", "/a/b", "/a/*/b", "/a.b"] {
+            assert_eq!(complaint(set(builder(), path)), None, "{setting} {path}");
+        }
+    }
+}
+
+#[test]
+fn r13_times_and_counts_are_neither_zero_nor_endless() {
+    type Set = fn(Builder, Duration) -> Builder;
+    let times: [(&str, Set); 4] = [
+        ("max_lifetime", Builder::max_lifetime),
+        ("idle_timeout", Builder::idle_timeout),
+        ("check_timeout", Builder::check_timeout),
+        ("audit_timeout", Builder::audit_timeout),
+    ];
+    let year = Duration::from_secs(365 * 24 * 60 * 60);
+    for (setting, set) in times {
+        for time in [Duration::from_nanos(1), Duration::from_secs(1), year] {
+            assert_eq!(complaint(set(builder(), time)), None, "{setting} {time:?}");
+        }
+        for time in [
+            Duration::ZERO,
+            year + Duration::from_nanos(1),
+            Duration::MAX,
+        ] {
+            assert_eq!(complaint(set(builder(), time)), Some(setting), "{time:?}");
+        }
+    }
+    assert_eq!(complaint(builder().max_active(0)), Some("max_active"));
+    assert_eq!(complaint(builder().max_active(1)), None);
+    assert_eq!(
+        complaint(builder().starts_per_hour(0)),
+        Some("starts_per_hour")
+    );
+    assert_eq!(complaint(builder().starts_per_hour(1)), None);
+    assert_eq!(complaint(builder().audit_queue(0)), Some("audit_queue"));
+    assert_eq!(complaint(builder().audit_queue(15)), Some("audit_queue"));
+    assert_eq!(complaint(builder().audit_queue(16)), None);
+    assert_eq!(
+        complaint(builder().audit_queue(usize::MAX)),
+        Some("audit_queue")
+    );
+    // Zero means never, not nothing.
+    assert_eq!(complaint(builder().directory_cache(Duration::ZERO)), None);
+    assert_eq!(complaint(builder().fold_reads(Duration::ZERO)), None);
+}
+
+#[test]
+fn the_error_names_the_setting_and_says_what_is_wrong() {
+    let errors = [
+        builder().query_parameter("").build(),
+        builder().header("cookie").build(),
+        builder().header("a b").build(),
+        builder().protect("/users/{id}").build(),
+        builder().idle_timeout(Duration::ZERO).build(),
+        builder().max_lifetime(Duration::MAX).build(),
+        builder().max_active(0).build(),
+    ];
+    let errors = errors.map(|built| built.unwrap_err().to_string());
+    insta::assert_snapshot!(errors.join("\n"), @r#"
+    `query_parameter` must be one or more ASCII letters, digits or -._~
+    `header` is reserved for something else
+    `header` is no header name
+    `protect` must be a plain path such as `/account/password`, with `*` for any one segment and without `%`, `\`, dots or `{}`
+    `idle_timeout` must not be zero
+    `max_lifetime` must not be longer than a year
+    `max_active` must be at least 1
+    "#);
+}
+
+#[test]
+fn a_builder_with_everything_set_builds() {
+    let impersonation = builder()
+        .directory(MemoryDirectory::default())
+        .directory_cache(Duration::from_secs(10))
+        .sessions(MemorySessions::new())
+        .require_consent(MemoryConsents::default())
+        .clock(SystemClock)
+        .query_parameter("on-behalf")
+        .header("X-On-Behalf")
+        .exclude("/admin")
+        .protect("/account/password/")
+        .read_route(Method::POST, "/search")
+        .control_path("/impersonation")
+        .assume(|_| async { Ok(Some(7_u64)) })
+        .client_address(|_| None)
+        .trusted_proxies(NonZeroUsize::MIN)
+        .route(|_| None)
+        .rejection_response(|rejection, _| {
+            let mut response = Response::new(Bytes::new());
+            *response.status_mut() = rejection.kind().status();
+            response
+        })
+        .max_active(3)
+        .replace_active()
+        .starts_per_hour(5)
+        .max_lifetime(Duration::from_secs(60 * 60))
+        .idle_timeout(Duration::from_secs(60))
+        .check_timeout(Duration::from_secs(1))
+        .audit_timeout(Duration::from_secs(1))
+        .audit_queue(100)
+        .fold_reads(Duration::from_secs(10))
+        .build()
+        .unwrap();
+
+    let inner = &impersonation.inner;
+    let find = |uri: &str| inner.sources.find(&uri.parse().unwrap(), &HeaderMap::new());
+    assert!(find("/?on-behalf=7").unwrap().is_some());
+    assert!(find("/?as=7").unwrap().is_none());
+    // The control API runs as the actor, whoever forgets to say so.
+    assert_eq!(inner.routes.excluded.len(), 2);
+    assert_eq!(inner.routes.protected.len(), 1);
+    assert_eq!(inner.routes.reads.len(), 1);
+    let limits = inner.settings.limits;
+    assert_eq!(
+        (limits.active, limits.replace, limits.starts_per_hour),
+        (3, true, 5)
+    );
+    assert_eq!(inner.settings.max_lifetime, Duration::from_secs(60 * 60));
+    assert_eq!(inner.settings.idle_timeout, Duration::from_secs(60));
+    assert!(inner.directory.is_some() && inner.sessions.is_some() && inner.consent.is_some());
+    assert_eq!(inner.assume.len(), 1);
+    let (parts, ()) = http::Request::new(()).into_parts();
+    let reject = inner.reject.as_ref().unwrap();
+    let response = reject(&Rejection::new(RejectionKind::Denied, ""), &parts);
+    assert_eq!(response.status(), 403);
+}
+
+#[test]
+fn the_defaults_are_what_the_setters_say() {
+    let impersonation = builder().build().unwrap();
+    let inner = &impersonation.inner;
+    let Settings {
+        limits,
+        max_lifetime,
+        idle_timeout,
+        check_timeout,
+        audit_timeout,
+    } = inner.settings;
+    assert_eq!(
+        (limits.active, limits.replace, limits.starts_per_hour),
+        (1, false, 10)
+    );
+    assert_eq!(max_lifetime, Duration::from_secs(7200));
+    assert_eq!(idle_timeout, Duration::from_secs(1800));
+    assert_eq!(check_timeout, Duration::from_secs(5));
+    assert_eq!(audit_timeout, Duration::from_secs(2));
+    assert!(inner.routes.excluded.is_empty() && inner.routes.protected.is_empty());
+    assert!(inner.routes.reads.is_empty() && inner.control_path.is_none());
+    assert!(inner.directory.is_none() && inner.sessions.is_none() && inner.consent.is_none());
+    let mut headers = HeaderMap::new();
+    headers.insert("act-as", "7".parse().unwrap());
+    headers.insert("act-as-reason", "why".parse().unwrap());
+    let marker = inner
+        .sources
+        .find(&"/?as=7".parse().unwrap(), &headers)
+        .unwrap()
+        .unwrap();
+    assert_eq!(marker.reason.as_deref(), Some("why"));
+}
+
+#[test]
+fn debug_shows_settings_and_nothing_of_the_hosts() {
+    insta::assert_snapshot!(format!("{:?}", builder()), @r#"Builder { query_parameter: Some("as"), header: Some("act-as"), settings: Settings { limits: Limits { active: 1, replace: false, starts_per_hour: 10 }, max_lifetime: 7200s, idle_timeout: 1800s, check_timeout: 5s, audit_timeout: 2s }, .. }"#);
+}
