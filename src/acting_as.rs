@@ -141,9 +141,9 @@ impl ActingAs {
         }
     }
 
-    /// Why the session ended, if it has and this process knows.
+    /// Why the session ended, if it has by now and this process knows.
     pub(crate) fn has_ended(&self) -> Option<EndedReason> {
-        self.live()?.ended()
+        self.live()?.ended_by_now(&*self.0.clock)
     }
 
     pub(crate) fn live(&self) -> Option<&Live> {

@@ -3,11 +3,7 @@
 //! marker → caller → checker → session → directory → route → trail. Every way out but the last is a
 //! refusal (rule R4), and every refusal is recorded (rule A3).
 
-use std::{
-    borrow::Cow,
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::{borrow::Cow, sync::Arc};
 
 use http::request::Parts;
 use time::OffsetDateTime;
@@ -16,7 +12,6 @@ use crate::{
     acting_as::ActingAs,
     audit::RequestGuard,
     checker::Caller,
-    guarded::NoAnswer,
     identity::{Access, Actor, Subject, UserId},
     impersonation::Inner,
     marker::{Fault, Marker, is_cross_site},
@@ -154,6 +149,7 @@ impl Inner {
             // The news of the end came before the store's answer did.
             return Err(Refusal::of(RejectionKind::NoSession, reason.as_str()));
         }
+        self.confirm(sessions, &session, &live, now).await?;
         let session = self.not_idle(sessions, session, &live, now).await?;
         if actor.rank() < session.actor_rank || grant.access() < session.access {
             let why = "the actor's rank or grant is less than at the start";
@@ -198,8 +194,8 @@ impl Inner {
         };
         let mut changes = Vec::new();
         for assume in &self.assume {
-            let loading = async { assume.load(acting_as.clone()).await };
-            changes.push(self.ask("assume", loading).await?);
+            let change = async { assume.load(acting_as.clone()).await };
+            changes.push(self.ask("assume", change).await?);
         }
         if let Some(live) = acting_as.live() {
             live.see(now);
@@ -211,6 +207,11 @@ impl Inner {
         } else {
             RequestGuard::read(&self.trail, facts).await?
         };
+        if let Some(reason) = acting_as.has_ended() {
+            // It ended while the host's code or the trail was waited for.
+            guard.refuse();
+            return Err(Refusal::of(RejectionKind::NoSession, reason.as_str()));
+        }
         changes
             .into_iter()
             .for_each(|change| change(&mut parts.extensions));
@@ -227,15 +228,36 @@ impl Inner {
         subject: &Subject,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, Refusal> {
-        let peek = || sessions.peek(actor, subject, now);
-        match catch_unwind(AssertUnwindSafe(peek)) {
-            Ok(Some(session)) => Ok(Some(session)),
-            Err(_) => Err(Refusal::no_answer("session store", NoAnswer::Panicked)),
-            Ok(None) => {
-                self.ask("session store", sessions.active(actor, subject, now))
-                    .await
+        let found = async {
+            match sessions.peek(actor, subject, now) {
+                Some(session) => Ok(Some(session)),
+                None => sessions.active(actor, subject, now).await,
             }
+        };
+        self.ask("session store", found).await
+    }
+
+    /// Asks the store once more when the session acts through this process for the first time: an end
+    /// between the store's answer and our entry would have told nobody here, and would cut nothing (rule R19).
+    async fn confirm(
+        &self,
+        sessions: &Arc<dyn SessionStore>,
+        session: &Session,
+        live: &Live,
+        now: OffsetDateTime,
+    ) -> Result<(), Refusal> {
+        if live.is_confirmed() {
+            return Ok(());
         }
+        let again = self.ask("session store", sessions.get(session.id)).await?;
+        if again.as_ref().is_some_and(|again| again.is_open(now)) {
+            live.confirm();
+            return Ok(());
+        }
+        let reason = again.and_then(|again| again.ended_reason);
+        let reason = reason.unwrap_or(EndedReason::Timeout);
+        self.lives.end(session.id, reason);
+        Err(Refusal::of(RejectionKind::NoSession, reason.as_str()))
     }
 
     /// Refuses a session that was idle for too long, and ends it (rule S4).
@@ -279,6 +301,7 @@ impl Inner {
                 rule: reason.as_str(),
                 actor: None,
                 session: Some(id),
+                noted: false,
             },
             Err(refusal) => refusal,
         }

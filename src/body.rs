@@ -18,7 +18,8 @@ pin_project! {
     /// refusal.
     ///
     /// When the session of an acted response ends, the body fails with [`SessionOver`], so that the client
-    /// sees a response that was cut and not one that is complete.
+    /// sees a response that was cut and not one that is complete. A body that is there in one piece is not cut:
+    /// the answer to a stop arrives.
     pub struct ResponseBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -37,6 +38,8 @@ pin_project! {
 /// Watches for the end of the session. The waiting begins only when the body itself has to wait.
 struct End {
     acting_as: ActingAs,
+    /// Nothing of the body was asked for yet.
+    untouched: bool,
     waiting: Option<Pin<Box<dyn Future<Output = EndedReason> + Send>>>,
 }
 
@@ -64,6 +67,7 @@ impl<B> ResponseBody<B> {
                 body,
                 end: End {
                     acting_as,
+                    untouched: true,
                     waiting: None,
                 },
             },
@@ -116,8 +120,15 @@ where
                 let frame = ready!(body.poll_frame(cx));
                 Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
             }
-            KindProj::Acted { body, end } => {
+            KindProj::Acted { mut body, end } => {
+                let untouched = std::mem::replace(&mut end.untouched, false);
                 if let Some(reason) = end.check(None) {
+                    if untouched
+                        && let Poll::Ready(whole) = body.as_mut().poll_frame(cx)
+                        && (whole.is_none() || body.is_end_stream())
+                    {
+                        return Poll::Ready(whole.map(|frame| frame.map_err(Into::into)));
+                    }
                     return Poll::Ready(Some(Err(SessionOver(reason).into())));
                 }
                 match body.poll_frame(cx) {

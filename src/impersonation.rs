@@ -18,7 +18,7 @@ use crate::{
     BoxError,
     acting_as::ActingAs,
     assume::Assume,
-    audit::{AuditSink, EventName, Ids, Trail},
+    audit::{AuditEvent, AuditSink, EventName, Ids, Trail},
     builder::{Builder, Settings},
     checker::{AdminChecker, Caller, Grant},
     client::{Client, user_agent},
@@ -532,7 +532,7 @@ impl Inner {
     async fn carry_through(
         self: Arc<Self>,
         session: Session,
-        event: crate::audit::AuditEvent,
+        event: AuditEvent,
     ) -> Result<Arc<Session>, Refusal> {
         let sessions = self.store()?;
         let limits = self.settings.limits;
@@ -546,11 +546,11 @@ impl Inner {
         self.ask("session store", async { Ok(check.await) })
             .await?
             .map_err(not_started)?;
-        // From here on the trail says, or may say, that this session starts. If it does not, the refusal has
-        // to name it, so that the trail tells that as well.
+        // From here on the trail says, or will say once its sink is back, that this session starts.
         let id = session.id;
-        let recorded = self.trail.record_durable(event).await;
-        recorded.map_err(|error| Refusal::from(error).about(id))?;
+        if let Err(error) = self.trail.record_durable(event.clone()).await {
+            return Err(self.take_back([event], error.into()));
+        }
         let start = sessions.start(session, &limits);
         let started = self.ask("session store", async { Ok(start.await) }).await;
         match started.and_then(|started| started.map_err(not_started)) {
@@ -562,12 +562,43 @@ impl Inner {
                 Ok(session)
             }
             Err(refusal) => {
-                if refusal.rejection.kind() == RejectionKind::Unavailable {
-                    // No answer is not a no: what may have been inserted must not stay.
-                    let _ = self.end(id, EndedReason::SessionRevoked, None).await;
-                }
-                Err(refusal.about(id))
+                self.end_unanswered(id, &refusal).await;
+                Err(self.take_back([event], refusal))
             }
+        }
+    }
+
+    /// The trail says that something is about to be done; now it has to say that it was not, also to someone
+    /// who no longer waits for the answer.
+    fn take_back(
+        &self,
+        announced: impl IntoIterator<Item = AuditEvent>,
+        mut refusal: Refusal,
+    ) -> Refusal {
+        for mut event in announced {
+            event.name = EventName::Denied;
+            event.rule = Some(refusal.rule);
+            event.reason = Some(refusal.rejection.reason().to_owned());
+            event.status = Some(refusal.rejection.kind().status().as_u16());
+            event.id = self.ids.next(event.time);
+            self.trail.record(event);
+            refusal.noted = true;
+        }
+        refusal
+    }
+
+    /// A store that gave no answer may have done its step all the same. What the session may do now is not
+    /// known, so it ends: nothing stays half-started or half-raised.
+    async fn end_unanswered(self: &Arc<Self>, id: SessionId, refusal: &Refusal) {
+        if refusal.rejection.kind() != RejectionKind::Unavailable {
+            return;
+        }
+        if let Err(left) = self.end(id, EndedReason::SessionRevoked, None).await {
+            tracing::error!(
+                target: "tower_impersonation",
+                session = %id, reason = left.rejection.reason(),
+                "the session store gave no answer; this session may be active until its time is over"
+            );
         }
     }
 
@@ -701,18 +732,27 @@ impl Inner {
         }
         let id = session.id;
         let this = self.clone();
+        let mut update = SessionUpdate::default();
+        update.access = request.access;
+        update.expires_at = expires_at;
         let changing = tokio::spawn(async move {
-            for event in events {
-                let recorded = this.trail.record_durable(event).await;
-                recorded.map_err(|error| Refusal::from(error).about(id))?;
+            let mut announced = Vec::new();
+            let changed = async {
+                for event in events {
+                    announced.push(event.clone());
+                    this.trail.record_durable(event).await?;
+                }
+                let updated = async { sessions.update(id, update, now).await };
+                let gone = || Refusal::of(RejectionKind::NothingToEnd, "it has ended meanwhile");
+                this.ask("session store", updated).await?.ok_or_else(gone)
+            };
+            match changed.await {
+                Ok(session) => Ok(session),
+                Err(refusal) => {
+                    this.end_unanswered(id, &refusal).await;
+                    Err(this.take_back(announced, refusal))
+                }
             }
-            let mut update = SessionUpdate::default();
-            update.access = request.access;
-            update.expires_at = expires_at;
-            let updated = this.ask("session store", sessions.update(id, update, now));
-            let gone = || Refusal::of(RejectionKind::NothingToEnd, "it has ended meanwhile");
-            let updated = updated.await.and_then(|updated| updated.ok_or_else(gone));
-            updated.map_err(|refusal| refusal.about(id))
         });
         join("session store", changing.await)
     }
@@ -803,12 +843,7 @@ impl Inner {
         self.trail.record(event);
     }
 
-    fn session_event(
-        &self,
-        name: EventName,
-        session: &Session,
-        at: OffsetDateTime,
-    ) -> crate::audit::AuditEvent {
+    fn session_event(&self, name: EventName, session: &Session, at: OffsetDateTime) -> AuditEvent {
         let mut event = self.trail.event_at(name, at);
         event.actor = Some(session.actor.clone());
         event.subject = Some(session.subject.clone());
@@ -823,9 +858,10 @@ impl Inner {
         let Some(sessions) = &self.sessions else {
             return Ok(());
         };
-        for (id, seen_at) in self.lives.untold() {
-            self.ask("session store", sessions.touch(id, seen_at))
+        for (live, seen_at) in self.lives.untold() {
+            self.ask("session store", sessions.touch(live.id, seen_at))
                 .await?;
+            live.told(seen_at);
         }
         Ok(())
     }
@@ -923,6 +959,7 @@ fn not_started(error: StartError) -> Refusal {
             rule: RejectionKind::TooManyStarts.code(),
             actor: None,
             session: None,
+            noted: false,
         },
         StartError::Store(error) => {
             tracing::error!(target: "tower_impersonation", error = &*error, "no session started");

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method};
 use crate::{
     checker::{Decision, Grant},
     directory::DirectoryUser,
-    identity::{Access, Actor, Rights, Subject},
+    identity::{Access, Actor, Rights, Subject, UserId},
 };
 
 /// Headers by which some frameworks turn one method into another.
@@ -83,8 +83,15 @@ pub(crate) fn may_ask(
 }
 
 /// The second question: is the subject someone whom this actor may act as (rule S1)?
-pub(crate) fn may_act(actor: &Actor, user: Option<&DirectoryUser>) -> Result<(), Denial> {
-    let Some(user) = user else {
+///
+/// A directory that is lenient about ids (case, spaces) may answer with another one than was asked for: that
+/// is not the subject, or one user would be several subjects.
+pub(crate) fn may_act(
+    actor: &Actor,
+    id: &UserId,
+    user: Option<&DirectoryUser>,
+) -> Result<(), Denial> {
+    let Some(user) = user.filter(|user| user.id() == id) else {
         return Err(Denial::UnknownSubject);
     };
     if user.rank() >= actor.rank() {
@@ -119,19 +126,29 @@ impl Routes {
     /// What kind of request this is.
     pub(crate) fn classify(&self, method: &Method, path: &str, headers: &HeaderMap) -> Route {
         let raw = path.as_bytes();
-        let readings = readings(path);
+        // One that is too long to try may be anything: it opens nothing and closes what can be closed.
+        let (readings, too_long) = match readings(path) {
+            Some(readings) => (readings, false),
+            None => (Vec::new(), true),
+        };
         let readings = || readings.iter().map(Vec::as_slice);
         // A spelling that some router may read otherwise never opens anything, and always closes.
-        let in_every_reading = |pattern: &PathPattern| {
-            pattern.covers(raw) && readings().all(|path| pattern.covers(path))
-        };
-        let in_any_reading = |pattern: &PathPattern| {
-            pattern.covers(raw) || readings().any(|path| pattern.covers(path))
-        };
-        if self.excluded.iter().any(in_every_reading) {
+        let in_every_reading =
+            |fits: &dyn Fn(&[u8]) -> bool| !too_long && fits(raw) && readings().all(fits);
+        let in_any_reading =
+            |fits: &dyn Fn(&[u8]) -> bool| too_long || fits(raw) || readings().any(fits);
+        if self
+            .excluded
+            .iter()
+            .any(|pattern| in_every_reading(&|path| pattern.covers(path)))
+        {
             return Route::Excluded;
         }
-        if self.protected.iter().any(in_any_reading) {
+        if self
+            .protected
+            .iter()
+            .any(|pattern| in_any_reading(&|path| pattern.covers(path)))
+        {
             return Route::Protected;
         }
         if METHOD_OVERRIDES
@@ -141,7 +158,7 @@ impl Routes {
             return Route::Write;
         }
         let listed = |(listed, pattern): &(Method, PathPattern)| {
-            listed == method && pattern.is(raw) && readings().all(|path| pattern.is(path))
+            listed == method && in_every_reading(&|path| pattern.is(path))
         };
         // Not `Method::is_safe`: that lets TRACE through, which some servers answer with the credentials.
         if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
@@ -227,16 +244,31 @@ enum Decoding {
     PathTwice,
 }
 
-/// The path in every way it may be read but the raw one; none for a plain path.
+/// The longest path that is not plain and is still read in every way, in bytes. It is read before anyone
+/// has signed in, so it must not cost much.
+const LONGEST_ODD_PATH: usize = 2048;
+
+/// The path in every way it may be read but the raw one: no other for a plain path, `None` for one that is
+/// too long to try.
 ///
 /// There is no one strictest reading: `//account/password/..` is `/account` for a router that resolves
 /// dots, and below `/account/password` for one that only merges slashes.
-fn readings(path: &str) -> Vec<Vec<u8>> {
+fn readings(path: &str) -> Option<Vec<Vec<u8>>> {
     use Decoding::{Nowhere, Path, PathThenSegments, PathTwice, Segments};
 
+    let bytes = path.as_bytes();
+    let is_odd = |pair: &[u8]| matches!(pair, [b'/', b'/' | b'.']);
+    let is_plain = memchr::memchr2(b'%', b'\\', bytes).is_none() && !bytes.windows(2).any(is_odd);
+    if is_plain {
+        return Some(Vec::new());
+    }
+    if bytes.len() > LONGEST_ODD_PATH {
+        return None;
+    }
+
     let (mut percent, mut again, mut backslash, mut empty, mut dot) = Default::default();
-    for (at, byte) in path.bytes().enumerate() {
-        let rest = &path.as_bytes()[at + 1..];
+    for (at, byte) in bytes.iter().enumerate() {
+        let rest = &bytes[at + 1..];
         match byte {
             b'%' => {
                 percent = true;
@@ -278,7 +310,7 @@ fn readings(path: &str) -> Vec<Vec<u8>> {
     }
     // The first changes nothing.
     readings.remove(0);
-    readings
+    Some(readings)
 }
 
 /// Never in UTF-8.

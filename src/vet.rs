@@ -30,6 +30,8 @@ pub(crate) struct Refusal {
     pub(crate) actor: Option<UserId>,
     /// The session that it is about, where the trail has to tell.
     pub(crate) session: Option<SessionId>,
+    /// It is in the trail already.
+    pub(crate) noted: bool,
 }
 
 /// Whether an answer of the directory may be one that was kept.
@@ -51,6 +53,7 @@ impl Refusal {
             rule: kind.code(),
             actor: None,
             session: None,
+            noted: false,
         }
     }
 
@@ -60,6 +63,7 @@ impl Refusal {
             rule: denial.rule(),
             actor: None,
             session: None,
+            noted: false,
         }
     }
 
@@ -69,6 +73,7 @@ impl Refusal {
             rule: RejectionKind::InvalidRequest.code(),
             actor: None,
             session: None,
+            noted: false,
         }
     }
 
@@ -81,11 +86,6 @@ impl Refusal {
 
     pub(crate) fn by(mut self, actor: &UserId) -> Self {
         self.actor = Some(actor.clone());
-        self
-    }
-
-    pub(crate) fn about(mut self, session: SessionId) -> Self {
-        self.session = Some(session);
         self
     }
 
@@ -112,7 +112,8 @@ impl From<TrailError> for Refusal {
 // === impl Inner ===
 
 impl Inner {
-    /// Calls something of the host's, within its time.
+    /// Calls something of the host's, within its time. The call itself belongs into `answer`: it may panic
+    /// before there is a future.
     pub(crate) async fn ask<T>(
         &self,
         what: &'static str,
@@ -125,7 +126,10 @@ impl Inner {
 
     /// Who calls; nobody is a refusal (rule R6).
     pub(crate) async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
-        match self.ask("checker", self.checker.identify(parts)).await? {
+        match self
+            .ask("checker", async { self.checker.identify(parts).await })
+            .await?
+        {
             Caller::Anonymous => Err(Refusal::of(
                 RejectionKind::Unauthenticated,
                 "nobody is signed in",
@@ -150,7 +154,7 @@ impl Inner {
         subject: &Subject,
         parts: &Parts,
     ) -> Result<Result<Grant, Denial>, Refusal> {
-        let decision = self.checker.authorize(actor, subject, parts);
+        let decision = async { self.checker.authorize(actor, subject, parts).await };
         let decision = self.ask("checker", decision).await?;
         Ok(policy::may_ask(actor, subject, decision))
     }
@@ -176,11 +180,11 @@ impl Inner {
             user = match kept {
                 Some(kept) => Some(kept),
                 None => {
-                    self.ask("directory", directory.directory().find(id))
-                        .await?
+                    let found = async { directory.directory().find(id).await };
+                    self.ask("directory", found).await?
                 }
             };
-            if let Err(denial) = policy::may_act(actor, user.as_ref()) {
+            if let Err(denial) = policy::may_act(actor, id, user.as_ref()) {
                 directory.forget(id);
                 return Ok(Err(denial));
             }
@@ -189,7 +193,8 @@ impl Inner {
             }
         }
         if let Some(consent) = &self.consent {
-            let until = self.ask("consent", consent.allowed_until(id)).await?;
+            let until = async { consent.allowed_until(id).await };
+            let until = self.ask("consent", until).await?;
             if until.is_none_or(|until| until <= now) {
                 return Ok(Err(Denial::NoConsent));
             }
@@ -199,6 +204,9 @@ impl Inner {
 
     /// Records a refusal, with the subject that was asked for (rule A3).
     pub(crate) fn note(&self, parts: &Parts, subject: Option<&Subject>, refusal: &Refusal) {
+        if refusal.noted {
+            return;
+        }
         let Ok(mut event) = self.trail.event(refusal.event_name()) else {
             tracing::error!(
                 target: "tower_impersonation",

@@ -1,1 +1,197 @@
-fn main() {}
+//! The support desk of a small shop: what impersonation looks like in a whole application.
+//!
+//! Run it with `cargo run --example support_desk --all-features`, open the page that it prints, and sign in
+//! as Ada. Everything lives in memory but the trail, which is a file.
+//!
+//! | file | knows |
+//! | --- | --- |
+//! | `shop.rs` | users and orders; nothing of the web, nothing of impersonation |
+//! | `auth.rs` | who is signed in; nothing of impersonation but that signing out ends it |
+//! | `api.rs`, `pages.rs` | the shop's own calls and pages, written as if nobody ever acted as anyone |
+//! | `impersonation.rs` | the wiring: who is staff, whom they may act as, what the shop sees then |
+//! | `admin.rs` | the page where staff start and end sessions |
+//!
+//! Order of the layers, from the outside: authentication, impersonation, the router. The address of the
+//! client is that of its connection; no forwarded header is trusted.
+
+mod admin;
+mod api;
+mod auth;
+mod html;
+mod impersonation;
+mod pages;
+mod settings;
+mod shop;
+
+use std::{
+    future::IntoFuture as _,
+    io::{self, IsTerminal as _, Write as _},
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::{
+    Router, ServiceExt,
+    extract::{FromRef, Request},
+    middleware::{from_fn, from_fn_with_state},
+    routing::{get, post, put},
+};
+use tokio::net::TcpListener;
+use tower::Layer as _;
+use tower_http::csrf::CsrfLayer;
+use tower_impersonation::{
+    BoxError, Impersonation,
+    audit::{FanOut, JsonLines, TracingSink},
+};
+
+use self::{auth::SignIns, settings::Settings, shop::Shop};
+
+/// How long requests that are under way may take to finish once the process is told to stop.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the handlers share; each takes the part that it needs.
+#[derive(Clone)]
+struct Desk {
+    shop: Shop,
+    sign_ins: SignIns,
+    impersonation: Impersonation,
+    control_path: Arc<str>,
+}
+
+impl FromRef<Desk> for Shop {
+    fn from_ref(desk: &Desk) -> Self {
+        desk.shop.clone()
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let settings = match Settings::from_env() {
+        Ok(settings) => settings,
+        Err(problem) => return refuse(&problem.to_string()),
+    };
+    // The log goes beside the one line on standard output that scripts wait for.
+    tracing_subscriber::fmt()
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
+
+    let file = match JsonLines::open(&settings.audit_file) {
+        Ok(file) => file,
+        Err(error) => {
+            let path = settings.audit_file.display();
+            return refuse(&format!("AUDIT_FILE: cannot write `{path}`: {error}"));
+        }
+    };
+    let listener = match TcpListener::bind(settings.addr).await {
+        Ok(listener) => listener,
+        Err(error) => {
+            let addr = settings.addr;
+            return refuse(&format!("ADDR: cannot listen on {addr}: {error}"));
+        }
+    };
+    let audit = FanOut::all().and(file).and(TracingSink);
+    match run(&settings, listener, audit).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("support_desk: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Nothing was started, because a setting cannot work.
+fn refuse(problem: &str) -> ExitCode {
+    eprintln!("support_desk: {problem}");
+    ExitCode::from(2)
+}
+
+async fn run(settings: &Settings, listener: TcpListener, audit: FanOut) -> Result<(), BoxError> {
+    let shop = Shop::seeded();
+    let desk = Desk {
+        impersonation: impersonation::set_up(settings, &shop, audit)?,
+        control_path: settings.control_path.as_str().into(),
+        sign_ins: SignIns::default(),
+        shop,
+    };
+    let acted = desk.impersonation.layer().layer(router(&desk));
+    let app = from_fn_with_state(desk.clone(), auth::sign_in).layer(acted);
+    let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
+
+    let stop = Arc::new(tokio::sync::Notify::new());
+    let stopped = stop.clone();
+    let addr = listener.local_addr()?;
+    let serving = axum::serve(listener, app)
+        .with_graceful_shutdown(async move { stopped.notified().await })
+        .into_future();
+    let mut serving = tokio::spawn(serving);
+    let told = told_to_stop()?;
+    writeln!(io::stdout(), "listening on http://{addr}")?;
+    io::stdout().flush()?;
+
+    tokio::select! {
+        ended = &mut serving => ended??,
+        () = told => {
+            stop.notify_one();
+            if tokio::time::timeout(PATIENCE, &mut serving).await.is_err() {
+                tracing::warn!("some requests did not finish in time");
+                serving.abort();
+            }
+        }
+    }
+    // Sign-ins live in memory: whoever is signed in is signed out now, and the trail says so.
+    for user in desk.shop.users() {
+        if user.role.is_staff() {
+            desk.impersonation.log_out(&user.id.parse()?).await?;
+        }
+    }
+    desk.impersonation.trail().flush().await?;
+    Ok(())
+}
+
+/// Ready when the process is asked to stop, by Ctrl-C or by whatever runs it.
+fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
+    // Registered now, so that a signal that comes early is not lost.
+    #[cfg(unix)]
+    let mut terminate = {
+        use tokio::signal::unix::{SignalKind, signal};
+        signal(SignalKind::terminate())?
+    };
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+fn router(desk: &Desk) -> Router {
+    Router::new()
+        .route("/", get(pages::home).post(pages::order))
+        .route("/login", get(pages::sign_in).post(auth::login))
+        .route("/logout", post(auth::logout))
+        .route(
+            "/account/password",
+            get(pages::password).post(pages::change_password),
+        )
+        .route("/api/me", get(api::me))
+        .route("/api/orders", get(api::orders).post(api::order))
+        .route("/admin", get(admin::page))
+        .route("/admin/sessions/{id}/end", post(admin::end))
+        .route(
+            "/demo/users/{id}",
+            put(api::change_role).delete(api::delete_user),
+        )
+        .route("/desk.css", get(pages::stylesheet))
+        .fallback(pages::not_found)
+        .layer(from_fn(impersonation::keep_marker))
+        .layer(CsrfLayer::new().with_rejection_response(api::cross_site))
+        .layer(axum::middleware::map_response(pages::guarded))
+        .with_state(desk.clone())
+        .nest(&desk.control_path, desk.impersonation.control())
+}

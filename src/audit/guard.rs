@@ -83,6 +83,14 @@ impl RequestGuard {
         self.record(Outcome::Failed, None);
     }
 
+    /// The handler will not run after all. Without an intent there is nothing to take back.
+    pub(crate) fn refuse(mut self) {
+        match self.intent {
+            Some(_) => self.record(Outcome::Refused, None),
+            None => self.slot = None,
+        }
+    }
+
     fn record(&mut self, outcome: Outcome, status: Option<StatusCode>) {
         let Some(slot) = self.slot.take() else { return };
         let at = self.trail.clock().now().unwrap_or(self.facts.at);

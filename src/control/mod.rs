@@ -35,7 +35,7 @@
 use axum::{
     Json, Router,
     body::{Body, Bytes, to_bytes},
-    extract::{Query, Request, State},
+    extract::{OriginalUri, Query, Request, State},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -137,7 +137,11 @@ struct Call {
 
 impl Call {
     fn of(request: Request) -> (Self, Body) {
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        // `Router::nest` takes its prefix off; the trail and the checker know the path as it was called.
+        if let Some(OriginalUri(uri)) = parts.extensions.get() {
+            parts.uri = uri.clone();
+        }
         (Self { parts }, body)
     }
 

@@ -326,7 +326,7 @@ fn r11_a_plain_path_costs_no_second_reading() {
         "/a.b/c..d/e.",
         "/x;y=1,2:3@",
     ] {
-        assert!(readings(path).is_empty(), "{path}");
+        assert_eq!(readings(path), Some(Vec::new()), "{path}");
     }
     for (path, number) in [
         ("//a", 1),
@@ -336,8 +336,51 @@ fn r11_a_plain_path_costs_no_second_reading() {
         ("/%61", 23),
         ("/%2561", 39),
     ] {
-        assert_eq!(readings(path).len(), number, "{path}");
+        assert_eq!(readings(path).unwrap().len(), number, "{path}");
     }
+}
+
+#[test]
+fn r11_an_odd_path_that_is_too_long_to_try_opens_nothing() {
+    let routes = Routes {
+        excluded: patterns(&["/admin"]),
+        protected: patterns(&["/account/password"]),
+        reads: vec![(Method::POST, patterns(&["/orders/*"]).remove(0))],
+    };
+    let plain = "x".repeat(64 * 1024);
+    let odd = "%41".repeat(LONGEST_ODD_PATH / 3);
+    let too_long = "%41".repeat(LONGEST_ODD_PATH / 3 + 1);
+    let tests = [
+        (Method::GET, format!("/admin/{plain}"), Route::Excluded),
+        (Method::GET, format!("/orders/{plain}"), Route::Read),
+        (Method::POST, format!("/orders/{plain}"), Route::Read),
+        (Method::POST, format!("/orders/{}", &odd[30..]), Route::Read),
+        (
+            Method::GET,
+            format!("/admin/{}", &odd[30..]),
+            Route::Excluded,
+        ),
+        (Method::GET, format!("/admin/{too_long}"), Route::Protected),
+        (
+            Method::POST,
+            format!("/orders/{too_long}"),
+            Route::Protected,
+        ),
+    ];
+    for (method, path, route) in tests {
+        assert_eq!(
+            classify(&routes, &method, &path),
+            route,
+            "{method} {path:.30}"
+        );
+    }
+    let unprotected = Routes {
+        protected: Vec::new(),
+        ..routes
+    };
+    let path = format!("/orders/{too_long}");
+    assert_eq!(classify(&unprotected, &Method::GET, &path), Route::Read);
+    assert_eq!(classify(&unprotected, &Method::POST, &path), Route::Write);
 }
 
 /// All of them, whether or not a path makes them differ.
@@ -546,9 +589,22 @@ fn s1_a_subject_is_known_of_strictly_lower_rank_and_impersonable() {
         (20, Some(locked(20)), Err(Denial::Rank)),
         (20, None, Err(Denial::UnknownSubject)),
     ];
+    let ines = id("ines");
     for (rank, user, expected) in tests {
         let actor = Actor::new(id("ada"), Rank(rank)).with_rights(Rights::all());
-        assert_eq!(may_act(&actor, user.as_ref()), expected, "{rank} {user:?}");
+        let decided = may_act(&actor, &ines, user.as_ref());
+        assert_eq!(decided, expected, "{rank} {user:?}");
+    }
+}
+
+/// Else one user would be several subjects, each with a session of its own.
+#[test]
+fn s1_an_answer_about_another_id_is_about_an_unknown_subject() {
+    let ada = Actor::new(id("ada"), Rank(20));
+    for asked in ["INES", "ines ", "7"] {
+        let ines = DirectoryUser::new(id("ines"), Rank(0));
+        let decided = may_act(&ada, &id(asked), Some(&ines));
+        assert_eq!(decided, Err(Denial::UnknownSubject), "{asked}");
     }
 }
 

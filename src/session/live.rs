@@ -28,6 +28,8 @@ pub(crate) struct Live {
     /// Unix nanoseconds of the last acted request, and of the last one that the store was told of.
     seen: AtomicI64,
     stored: AtomicI64,
+    /// The store has said since this entry exists that the session is open.
+    confirmed: AtomicBool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,12 +60,23 @@ impl Live {
             }),
             seen: AtomicI64::new(seen),
             stored: AtomicI64::new(seen),
+            confirmed: AtomicBool::new(false),
         }
     }
 
     /// Why it ended, if it has.
     pub(crate) fn ended(&self) -> Option<EndedReason> {
         self.state.borrow().ended
+    }
+
+    /// The same, and whether its lifetime is over: nobody may have ended it yet.
+    pub(crate) fn ended_by_now(&self, clock: &dyn Clock) -> Option<EndedReason> {
+        let State { expires_at, ended } = *self.state.borrow();
+        ended.or_else(|| match clock.now() {
+            Ok(now) if now < expires_at => None,
+            // Without the time nothing may go on (rule R13).
+            _ => Some(EndedReason::Timeout),
+        })
     }
 
     /// Waits for the end: a stop, a revocation, or the lifetime.
@@ -92,6 +105,17 @@ impl Live {
         }
     }
 
+    /// Whether the end of the session cannot be missed any more: see [`confirm`](Self::confirm).
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed.load(Ordering::Acquire)
+    }
+
+    /// The store was asked after this entry was made, and the session was open: whoever ends it from now
+    /// on finds the entry.
+    pub(crate) fn confirm(&self) {
+        self.confirmed.store(true, Ordering::Release);
+    }
+
     /// There was an acted request at `now`.
     pub(crate) fn see(&self, now: OffsetDateTime) {
         self.seen.fetch_max(nanos(now), Ordering::Relaxed);
@@ -105,11 +129,16 @@ impl Live {
             .max(session.last_seen_at)
     }
 
-    /// What the store was not told yet, once.
+    /// What the store was not told yet.
     fn untold(&self) -> Option<OffsetDateTime> {
         let seen = self.seen.load(Ordering::Relaxed);
-        (self.stored.fetch_max(seen, Ordering::Relaxed) < seen)
+        (self.stored.load(Ordering::Relaxed) < seen)
             .then(|| OffsetDateTime::from_unix_timestamp_nanos(i128::from(seen)).ok())?
+    }
+
+    /// The store knows of the request at `seen_at`.
+    pub(crate) fn told(&self, seen_at: OffsetDateTime) {
+        self.stored.fetch_max(nanos(seen_at), Ordering::Relaxed);
     }
 }
 
@@ -149,10 +178,10 @@ impl Lives {
         }
     }
 
-    /// The requests that the store was not told of, each once.
-    pub(crate) fn untold(&self) -> Vec<(SessionId, OffsetDateTime)> {
+    /// The requests that the store was not told of.
+    pub(crate) fn untold(&self) -> Vec<(Arc<Live>, OffsetDateTime)> {
         let by_id = self.by_id.pin();
-        let untold = |live: &Arc<Live>| Some((live.id, live.untold()?));
+        let untold = |live: &Arc<Live>| Some((live.clone(), live.untold()?));
         by_id.values().filter_map(untold).collect()
     }
 

@@ -1,0 +1,250 @@
+//! The calls for scripts, and what they have in common.
+
+use std::borrow::Cow;
+
+use axum::{
+    Extension, Form, Json,
+    extract::{FromRequest, Path, Request, State},
+    response::{IntoResponse, Response},
+};
+use http::{
+    HeaderMap, StatusCode,
+    header::{ACCEPT, CONTENT_TYPE},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tower_http::csrf::ProtectionError;
+use tower_impersonation::{Access, ActingAs, Subject, UserId, session::SessionId};
+
+use crate::{
+    Desk,
+    auth::{CurrentUser, SignedIn},
+    shop::{MAX_ITEM, Order, Role, Shop, User},
+};
+
+/// A refusal of the shop's own: `{"error": …}`.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    error: Cow<'static, str>,
+}
+
+/// A body, as JSON or as a form.
+pub(crate) struct Fields<T> {
+    pub(crate) value: T,
+    pub(crate) is_form: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewOrder {
+    pub(crate) item: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct NewRole {
+    role: String,
+}
+
+/// Whom the shop takes the caller for, and who is really there.
+#[derive(Serialize)]
+pub(crate) struct Me {
+    /// Null for those who are no users: the anonymous visitor, the service role.
+    id: Option<String>,
+    login: Option<String>,
+    role: &'static str,
+    acting_as: Option<Acted>,
+}
+
+#[derive(Serialize)]
+struct Acted {
+    actor: UserId,
+    subject: Subject,
+    access: Access,
+    session_id: Option<SessionId>,
+    expires_at: Option<String>,
+}
+
+impl Acted {
+    fn of(acting_as: &ActingAs) -> Self {
+        Self {
+            actor: acting_as.actor().id().clone(),
+            subject: acting_as.subject().clone(),
+            access: acting_as.access(),
+            session_id: acting_as.session().map(|session| session.id),
+            expires_at: acting_as.expires_at().and_then(stamp),
+        }
+    }
+}
+
+// === the calls ===
+
+pub(crate) async fn me(
+    user: Option<Extension<CurrentUser>>,
+    acting_as: Option<ActingAs>,
+) -> Result<Json<Me>, ApiError> {
+    let Some(Extension(user)) = user else {
+        return Err(ApiError::new(StatusCode::UNAUTHORIZED, "Sign in first"));
+    };
+    let person = user.person();
+    Ok(Json(Me {
+        id: person.map(|person| person.id.clone()),
+        login: person.map(|person| person.email.clone()),
+        role: user.role(),
+        acting_as: acting_as.as_ref().map(Acted::of),
+    }))
+}
+
+pub(crate) async fn orders(
+    State(shop): State<Shop>,
+    user: Option<Extension<CurrentUser>>,
+) -> Result<Json<Vec<Value>>, ApiError> {
+    let orders = match user {
+        Some(Extension(CurrentUser::Person(user))) => shop.orders(Some(&user.id)),
+        Some(Extension(CurrentUser::Service)) => shop.orders(None),
+        Some(Extension(CurrentUser::Visitor)) | None => {
+            return Err(ApiError::new(StatusCode::UNAUTHORIZED, "Sign in first"));
+        }
+    };
+    Ok(Json(orders.iter().map(order_view).collect()))
+}
+
+pub(crate) async fn order(
+    State(shop): State<Shop>,
+    SignedIn(user): SignedIn,
+    fields: Fields<NewOrder>,
+) -> Result<(StatusCode, Json<Value>), ApiError> {
+    let order = take_order(&shop, &user, &fields.value)?;
+    Ok((StatusCode::CREATED, Json(order_view(&order))))
+}
+
+pub(crate) fn take_order(shop: &Shop, user: &User, order: &NewOrder) -> Result<Order, ApiError> {
+    let taken = shop.order(&user.id, &order.item);
+    taken.map_err(|_| ApiError::bad(format!("`item` must have 1 to {MAX_ITEM} characters")))
+}
+
+/// For demonstrations: what becomes of a session when a role changes under it.
+pub(crate) async fn change_role(
+    State(desk): State<Desk>,
+    SignedIn(caller): SignedIn,
+    Path(id): Path<String>,
+    fields: Fields<NewRole>,
+) -> Result<Json<Value>, ApiError> {
+    root_only(&caller)?;
+    let role = Role::given(&fields.value.role).ok_or_else(|| {
+        ApiError::bad("`role` must be superadmin, admin, support or customer".to_owned())
+    })?;
+    // Nobody is told: the next acted request finds out by itself (rule R8).
+    let user = desk.shop.change_role(&id, role).ok_or_else(no_such_user)?;
+    Ok(Json(user_view(&user)))
+}
+
+/// For demonstrations: what becomes of a session when its subject is gone.
+pub(crate) async fn delete_user(
+    State(desk): State<Desk>,
+    SignedIn(caller): SignedIn,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    root_only(&caller)?;
+    let user = desk.shop.delete_user(&id).ok_or_else(no_such_user)?;
+    // Who no longer exists cannot sign in, so no request of theirs would ever end what they have started.
+    let id = user.id.parse().map_err(|_| ApiError::internal())?;
+    let ended = desk.impersonation.demote(&id).await;
+    ended.map_err(|rejection| {
+        ApiError::new(rejection.kind().status(), rejection.detail().to_owned())
+    })?;
+    Ok(Json(user_view(&user)))
+}
+
+fn root_only(caller: &User) -> Result<(), ApiError> {
+    match caller.role {
+        Role::Superadmin => Ok(()),
+        _ => Err(ApiError::new(StatusCode::FORBIDDEN, "For root only")),
+    }
+}
+
+fn no_such_user() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "No such user")
+}
+
+// === what the answers look like ===
+
+fn order_view(order: &Order) -> Value {
+    json!({
+        "id": order.id.to_string(),
+        "user": order.user,
+        "item": order.item,
+        "placed_at": stamp(order.placed_at),
+    })
+}
+
+fn user_view(user: &User) -> Value {
+    json!({"id": user.id, "login": user.email, "role": user.role.as_str()})
+}
+
+fn stamp(at: OffsetDateTime) -> Option<String> {
+    at.format(&Rfc3339).ok()
+}
+
+// === what comes in ===
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Fields<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let is_form = is_form(request.headers());
+        let value = if is_form {
+            let form = Form::from_request(request, state).await;
+            form.map(|Form(value)| value)
+                .map_err(|problem| ApiError::bad(problem.body_text()))?
+        } else {
+            let json = Json::from_request(request, state).await;
+            json.map(|Json(value)| value)
+                .map_err(|problem| ApiError::bad(problem.body_text()))?
+        };
+        Ok(Self { value, is_form })
+    }
+}
+
+fn is_form(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
+    content_type.is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"))
+}
+
+/// A person with a browser, not a script.
+pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    accept.is_some_and(|accept| accept.contains("text/html"))
+}
+
+// === impl ApiError ===
+
+impl ApiError {
+    pub(crate) fn new(status: StatusCode, error: impl Into<Cow<'static, str>>) -> Self {
+        Self {
+            status,
+            error: error.into(),
+        }
+    }
+
+    fn bad(error: String) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// Something that cannot be, and must not be taken for a success.
+    pub(crate) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "Something went wrong")
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(json!({"error": self.error}))).into_response()
+    }
+}
+
+pub(crate) fn cross_site(_: ProtectionError) -> Response {
+    ApiError::new(StatusCode::FORBIDDEN, "This came from another site").into_response()
+}

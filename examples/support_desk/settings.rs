@@ -1,0 +1,125 @@
+//! What can be set, from the environment.
+
+use std::{env, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
+
+/// The first parts of the shop's own paths: the control API cannot be mounted there.
+const TAKEN: &[&str] = &[
+    "account", "admin", "api", "demo", "desk.css", "login", "logout",
+];
+
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// `ADDR`: where to listen. Default: 127.0.0.1:3000.
+    pub(crate) addr: SocketAddr,
+    /// `AUDIT_FILE`: where the trail goes. Default: ./support_desk.audit.jsonl.
+    pub(crate) audit_file: PathBuf,
+    /// `CONTROL_PATH`: where the control API is mounted. Default: /impersonation.
+    pub(crate) control_path: String,
+    /// `ON_ACTIVE`: what becomes of a second start. Default: refuse.
+    pub(crate) on_active: OnActive,
+    /// `STARTS_PER_HOUR`: starts per admin. Default: 10.
+    pub(crate) starts_per_hour: u32,
+}
+
+/// What becomes of a start while another session is active (rule S2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OnActive {
+    /// It is refused.
+    Refuse,
+    /// It ends the active one.
+    Replace,
+}
+
+/// A variable whose value cannot be used.
+#[derive(Debug)]
+pub(crate) struct BadSetting {
+    name: &'static str,
+    value: OsString,
+    wanted: &'static str,
+}
+
+// === impl Settings ===
+
+impl Settings {
+    pub(crate) fn from_env() -> Result<Self, BadSetting> {
+        Ok(Self {
+            addr: parsed(
+                "ADDR",
+                "127.0.0.1:3000",
+                "an address with a port, such as 127.0.0.1:3000",
+            )?,
+            audit_file: read("AUDIT_FILE", "./support_desk.audit.jsonl", "a path", |p| {
+                (!p.is_empty()).then(|| p.into())
+            })?,
+            control_path: read(
+                "CONTROL_PATH",
+                "/impersonation",
+                "a path of letters, digits, `-` and `_` that the shop does not use itself, such as /impersonation",
+                |path| Some(path.to_str().filter(|path| is_free(path))?.to_owned()),
+            )?,
+            on_active: parsed("ON_ACTIVE", "refuse", "`refuse` or `replace`")?,
+            starts_per_hour: read("STARTS_PER_HOUR", "10", "a whole number from 1", |text| {
+                text.to_str()?.parse().ok().filter(|starts| *starts > 0)
+            })?,
+        })
+    }
+}
+
+/// The variable's value, or that of `default` where it is not set.
+fn read<T>(
+    name: &'static str,
+    default: &str,
+    wanted: &'static str,
+    read: impl Fn(&OsString) -> Option<T>,
+) -> Result<T, BadSetting> {
+    let value = env::var_os(name).unwrap_or_else(|| default.into());
+    read(&value).ok_or(BadSetting {
+        name,
+        value,
+        wanted,
+    })
+}
+
+fn parsed<T: FromStr>(
+    name: &'static str,
+    default: &str,
+    wanted: &'static str,
+) -> Result<T, BadSetting> {
+    read(name, default, wanted, |text| text.to_str()?.parse().ok())
+}
+
+/// Plain segments only: what a router, a browser and a reader of the log all take for the same path.
+fn is_free(path: &str) -> bool {
+    let Some(rest) = path.strip_prefix('/') else {
+        return false;
+    };
+    let plain = |segment: &str| {
+        let fine = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        !segment.is_empty() && segment.bytes().all(fine)
+    };
+    let first = rest.split('/').next().unwrap_or_default();
+    rest.split('/').all(plain) && !TAKEN.contains(&first)
+}
+
+impl FromStr for OnActive {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "replace" => Ok(Self::Replace),
+            _ => Err(()),
+        }
+    }
+}
+
+impl fmt::Display for BadSetting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            name,
+            value,
+            wanted,
+        } = self;
+        write!(f, "{name} must be {wanted}, not {value:?}")
+    }
+}

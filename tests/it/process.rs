@@ -1,0 +1,153 @@
+//! Example programs as child processes, and a plain HTTP client for them.
+
+use std::{
+    path::PathBuf,
+    process::{ExitStatus, Output, Stdio},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde_json::Value;
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader, Lines},
+    process::{Child, ChildStdout, Command},
+};
+
+/// An example that listens. It is killed when this is dropped.
+pub(crate) struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+    authority: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+// === impl Running ===
+
+impl Running {
+    /// Starts the example on a free port and waits until it listens.
+    pub(crate) async fn start(name: &str, env: &[(&str, &str)]) -> Self {
+        let mut child = command(name, env)
+            .env("ADDR", "127.0.0.1:0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the example starts");
+        let stdout = child.stdout.take().expect("stdout is piped");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = lines.next_line().await.expect("stdout is readable");
+        let line = line.unwrap_or_else(|| panic!("`{name}` ended before it listened"));
+        let authority = line
+            .strip_prefix("listening on http://")
+            .unwrap_or_else(|| panic!("`{name}` said {line:?} instead of where it listens"))
+            .to_owned();
+        Self {
+            child,
+            lines,
+            authority,
+            client: Client::builder(TokioExecutor::new()).build_http(),
+        }
+    }
+
+    /// Host and port.
+    pub(crate) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The next line on its standard output.
+    pub(crate) async fn line(&mut self) -> String {
+        let line = self.lines.next_line().await.expect("stdout is readable");
+        line.expect("it still runs")
+    }
+
+    /// Sends a request whose URI is a path.
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Answer {
+        let uri = format!("http://{}{}", self.authority, request.uri());
+        *request.uri_mut() = uri.parse().expect("a path makes a URI");
+        let response = self.client.request(request).await.expect("it answers");
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("the body is whole").to_bytes();
+        Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body,
+        }
+    }
+
+    /// Asks it to stop, as a service manager does, and waits until it has.
+    #[cfg(unix)]
+    pub(crate) async fn stop(mut self) -> ExitStatus {
+        let id = self.child.id().expect("it still runs").to_string();
+        let told = Command::new("kill").args(["-TERM", &id]).status().await;
+        assert!(told.expect("`kill` runs").success());
+        self.child.wait().await.expect("it ends")
+    }
+}
+
+/// Runs the example until it ends by itself.
+pub(crate) async fn output(name: &str, env: &[(&str, &str)]) -> Output {
+    let output = command(name, env).output();
+    output.await.expect("the example starts")
+}
+
+fn command(name: &str, env: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(example(name));
+    command.env_clear().kill_on_drop(true);
+    command.envs(env.iter().copied());
+    command
+}
+
+/// Examples are beside the folder of the test executables.
+fn example(name: &str) -> PathBuf {
+    let own = std::env::current_exe().expect("a test knows its executable");
+    let folder = own.parent().and_then(std::path::Path::parent);
+    let path = folder
+        .expect("it is in a folder of the build")
+        .join("examples")
+        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        path.exists(),
+        "{} is missing: run `cargo build --examples --all-features` first (a plain `cargo test` does)",
+        path.display()
+    );
+    path
+}
+
+// === impl Answer ===
+
+impl Answer {
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).expect("the body is text")
+    }
+
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body)
+            .unwrap_or_else(|_| panic!("not JSON: {} {:?}", self.status, self.body))
+    }
+
+    /// The value of a header that is there once at most.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next()?;
+        assert!(values.next().is_none(), "`{name}` is there twice");
+        Some(value.to_str().expect("the header is text"))
+    }
+
+    /// The `code` of a refusal; with the status, what a client goes by.
+    pub(crate) fn refusal(&self) -> (u16, String) {
+        let code = self.json()["code"].as_str().map(str::to_owned);
+        (self.status.as_u16(), code.unwrap_or_default())
+    }
+}
