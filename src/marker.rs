@@ -371,9 +371,9 @@ fn decode(value: &str) -> Result<Cow<'_, str>, Fault> {
 /// `Sec-Fetch-Site` decides where it is present; else `Origin` must name the host that the request is
 /// for; else, with neither, it is no browser that could be lured.
 pub(crate) fn is_cross_site(parts: &Parts) -> bool {
-    if parts.headers.contains_key(SEC_FETCH_SITE) {
-        let ours = |site: &HeaderValue| site == "same-origin" || site == "none";
-        return !parts.headers.get_all(SEC_FETCH_SITE).iter().all(ours);
+    let mut sites = parts.headers.get_all(SEC_FETCH_SITE).iter().peekable();
+    if sites.peek().is_some() {
+        return !sites.all(|site| site == "same-origin" || site == "none");
     }
     let host = match parts.uri.authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),

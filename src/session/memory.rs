@@ -16,7 +16,7 @@ use super::{
     SessionListener, SessionStore, SessionUpdate, StartError, Started,
 };
 use crate::{
-    BoxError,
+    BoxError, Map,
     identity::{Subject, UserId},
 };
 
@@ -41,7 +41,7 @@ struct History(usize);
 
 #[derive(Default)]
 struct Shared {
-    active: papaya::HashMap<Pair, Arc<Session>>,
+    active: Map<Pair, Arc<Session>>,
     state: Mutex<State>,
     listeners: Mutex<Vec<SessionListener>>,
 }
