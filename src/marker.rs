@@ -12,7 +12,7 @@
 //! Stricter than WHATWG in the value: a broken percent sequence or bytes that are no UTF-8 are refused
 //! instead of being replaced, because a marker that cannot be read must not become another one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter, mem};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
@@ -160,17 +160,21 @@ impl Sources {
         if let (Some(name), Some(query)) = (&self.query, uri.query())
             && name.may_be_in(query)
         {
-            *uri = self.without_marker(uri);
+            *uri = self.taken_out_of(mem::take(uri));
         }
     }
 
     /// The same URI without the marker, for links that lead out.
     pub(crate) fn without_marker(&self, uri: &Uri) -> Uri {
+        self.taken_out_of(uri.clone())
+    }
+
+    fn taken_out_of(&self, uri: Uri) -> Uri {
         let (Some(name), Some(query)) = (&self.query, uri.query()) else {
-            return uri.clone();
+            return uri;
         };
         let path = uri.path();
-        let kept = || query.split('&').filter(|pair| !name.is_key_of(pair));
+        let kept = || pairs(query).filter(|pair| !name.is_key_of(pair));
         // Exactly as long as it gets: one that has to grow or shrink costs another allocation.
         let length = path.len() + kept().map(|pair| 1 + pair.len()).sum::<usize>();
         let mut rest = String::with_capacity(length);
@@ -181,7 +185,7 @@ impl Sources {
             rest.push_str(pair);
             separator = '&';
         }
-        let mut parts = uri.clone().into_parts();
+        let mut parts = uri.into_parts();
         parts.path_and_query = PathAndQuery::from_maybe_shared(bytes::Bytes::from(rest)).ok();
         // A part of a valid query is a valid query; should that ever fail, no query is the safe answer.
         Uri::from_parts(parts).unwrap_or_default()
@@ -242,14 +246,14 @@ impl QueryName {
     }
 
     fn read(&self, query: &str) -> Result<Option<Subject>, Fault> {
-        let mut found = query.split('&').filter(|pair| self.is_key_of(pair));
+        let mut found = pairs(query).filter(|pair| self.is_key_of(pair));
         let Some(pair) = found.next() else {
             return Ok(None);
         };
         if found.next().is_some() {
             return Err(Fault::Repeated);
         }
-        let value = pair.split_once('=').map_or("", |(_, value)| value);
+        let value = memchr::memchr(b'=', pair.as_bytes()).map_or("", |at| &pair[at + 1..]);
         parse_subject(&decode(value)?).map(Some)
     }
 
@@ -266,6 +270,19 @@ impl QueryName {
             .next()
             .is_some_and(|(key, _)| key == self.name)
     }
+}
+
+/// The pairs of a query, in their order.
+fn pairs(query: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(query);
+    iter::from_fn(move || {
+        let pairs = rest?;
+        let Some(end) = memchr::memchr(b'&', pairs.as_bytes()) else {
+            return rest.take();
+        };
+        rest = Some(&pairs[end + 1..]);
+        Some(&pairs[..end])
+    })
 }
 
 /// Whether a `%` stands in a key. One in a value, by far the most common, cannot make a marker.
@@ -344,6 +361,9 @@ pub(crate) fn check_reason(reason: &str) -> Result<String, BadReason> {
 /// Form-decodes a value, refusing what WHATWG would replace.
 fn decode(value: &str) -> Result<Cow<'_, str>, Fault> {
     let bytes = value.as_bytes();
+    if memchr::memchr2(b'%', b'+', bytes).is_none() {
+        return Ok(Cow::Borrowed(value));
+    }
     let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let broken = memchr::memchr_iter(b'%', bytes)
         .any(|at| !(is_hex(bytes.get(at + 1)) && is_hex(bytes.get(at + 2))));
