@@ -25,10 +25,10 @@ use tower_impersonation::{
     session::{Cached, MemorySessions, SessionStore},
 };
 
-pub type Request = http::Request<()>;
+pub(crate) type Request = http::Request<()>;
 
 /// What is measured: answers one request, with everything around it, and reads the whole body.
-pub type Answer = Box<dyn FnMut(Request)>;
+pub(crate) type Answer = Box<dyn FnMut(Request)>;
 
 /// Eight headers as a browser sends them.
 const EIGHT: [(&str, &str); 8] = [
@@ -67,20 +67,20 @@ const TWELVE: [(&str, &str); 12] = [
     ("x-request-id", "01990f3c-7a80-7c11-8d5e-0242ac120002"),
 ];
 
-pub const PLAIN: &str = "/orders/4711";
+pub(crate) const PLAIN: &str = "/orders/4711";
 /// 62 bytes of query without the marker's name anywhere.
-pub const QUERY: &str =
+pub(crate) const QUERY: &str =
     "/orders/4711?page=2&sort=newest&status=open&owner=me&limit=50&view=full&n=1";
 /// 62 bytes with `as` inside of other words.
-pub const QUERY_WITH_AS: &str =
+pub(crate) const QUERY_WITH_AS: &str =
     "/orders/4711?page=2&sort=price&status=last&assigned=me&n=50&basket=7&fast=1";
 /// 62 bytes with percent-encoding in a value.
-pub const QUERY_WITH_PERCENT: &str =
+pub(crate) const QUERY_WITH_PERCENT: &str =
     "/orders/4711?page=2&q=red%20shoes&status=open&owner=me&limit=5000&view=full";
-pub const MARKED: &str = "/orders/4711?as=u-1001";
+pub(crate) const MARKED: &str = "/orders/4711?as=u-1001";
 
 /// A request for this path, with eight headers, from an admin who is signed in.
-pub fn request(path: &'static str) -> Request {
+pub(crate) fn request(path: &'static str) -> Request {
     let mut request = http::Request::new(());
     *request.uri_mut() = http::Uri::from_static(path);
     for (name, value) in EIGHT {
@@ -94,7 +94,7 @@ pub fn request(path: &'static str) -> Request {
 }
 
 /// The same with twenty headers.
-pub fn request_with_twenty_headers(path: &'static str) -> Request {
+pub(crate) fn request_with_twenty_headers(path: &'static str) -> Request {
     let mut request = request(path);
     for (name, value) in TWELVE {
         let value = HeaderValue::from_static(value);
@@ -114,38 +114,38 @@ async fn app(request: Request) -> Result<Response<Full<Bytes>>, Infallible> {
     Ok(response)
 }
 
-pub fn bare() -> Answer {
+pub(crate) fn bare() -> Answer {
     answer(tower::service_fn(app))
 }
 
 /// tower-http's check, for scale.
-pub fn csrf() -> Answer {
+pub(crate) fn csrf() -> Answer {
     answer(CsrfLayer::new().layer(tower::service_fn(app)))
 }
 
 /// Our layer, with an active session of `ada` for `u-1001` in `sessions`. The first read of the window has
 /// been written: acted reads that follow are folded.
-pub fn impersonate(sessions: impl SessionStore) -> Answer {
+pub(crate) fn impersonate(sessions: impl SessionStore) -> Answer {
     acting(impersonation(sessions).build().expect("valid settings"))
 }
 
-pub fn in_memory() -> Answer {
+pub(crate) fn in_memory() -> Answer {
     impersonate(MemorySessions::new())
 }
 
-pub fn in_cache() -> Answer {
+pub(crate) fn in_cache() -> Answer {
     impersonate(Cached::new(MemorySessions::new(), Duration::from_secs(60)))
 }
 
 /// Every acted read is queued as an event of its own.
-pub fn unfolded() -> Answer {
+pub(crate) fn unfolded() -> Answer {
     let builder = impersonation(MemorySessions::new()).audit_queue(10_000_000);
     let unfolded = builder.fold_reads(Duration::ZERO).build();
     acting(unfolded.expect("valid settings"))
 }
 
 /// The layer as the examples set it up.
-pub fn impersonation(sessions: impl SessionStore) -> tower_impersonation::Builder {
+pub(crate) fn impersonation(sessions: impl SessionStore) -> tower_impersonation::Builder {
     let checker = checker_fn(
         |parts: &Parts| match parts.extensions.get::<Actor>() {
             Some(actor) => Caller::Admin(actor.clone()),
@@ -156,7 +156,7 @@ pub fn impersonation(sessions: impl SessionStore) -> tower_impersonation::Builde
     Impersonation::builder(checker, Nowhere).sessions(sessions)
 }
 
-fn acting(impersonation: Impersonation) -> Answer {
+pub(crate) fn acting(impersonation: Impersonation) -> Answer {
     let runtime = runtime();
     let (parts, ()) = request(PLAIN).into_parts();
     let start = StartRequest::new(subject(), "ticket 4711: cannot see the order");
@@ -175,7 +175,7 @@ fn acting(impersonation: Impersonation) -> Answer {
 }
 
 /// Lives as long as the process, because the layer's tasks do.
-pub fn runtime() -> &'static tokio::runtime::Runtime {
+pub(crate) fn runtime() -> &'static tokio::runtime::Runtime {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build();
@@ -203,7 +203,7 @@ where
     })
 }
 
-pub fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let mut cx = Context::from_waker(Waker::noop());
     loop {
@@ -213,14 +213,14 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-pub fn ada() -> Actor {
+pub(crate) fn ada() -> Actor {
     // Authentication keeps its users; what it puts into the extensions is a cheap clone.
     static ADA: std::sync::LazyLock<Actor> =
         std::sync::LazyLock::new(|| Actor::new("ada".parse().expect("a valid id"), Rank(20)));
     ADA.clone()
 }
 
-pub fn subject() -> Subject {
+pub(crate) fn subject() -> Subject {
     Subject::User(UserId::new("u-1001").expect("a valid id"))
 }
 

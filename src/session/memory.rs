@@ -54,7 +54,6 @@ struct State {
     actors: HashMap<UserId, PerActor>,
 }
 
-#[derive(Default)]
 struct PerActor {
     /// Active ones, oldest first.
     active: Vec<SessionId>,
@@ -353,6 +352,16 @@ impl fmt::Debug for MemorySessions {
         f.debug_struct("MemorySessions")
             .field("sessions", &self.lock().all.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Default for PerActor {
+    fn default() -> Self {
+        // Nearly all have one session; growing on demand would begin with room for four.
+        Self {
+            active: Vec::with_capacity(1),
+            starts: VecDeque::with_capacity(1),
+        }
     }
 }
 
