@@ -3,12 +3,9 @@
 //! The first read of a window is an event of its own, at once; the others of the same kind are counted and
 //! become one event when the window, the session or the process ends.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::{collections::HashMap, hash::BuildHasher, time::Duration};
 
+use foldhash::fast::RandomState;
 use http::HeaderValue;
 use time::OffsetDateTime;
 
@@ -36,7 +33,7 @@ pub(super) struct Read<'a> {
 pub(super) struct Folds {
     hasher: RandomState,
     /// By the hash of the kind; two kinds with the same hash are told apart by comparing.
-    windows: HashMap<u64, Window>,
+    windows: HashMap<u64, Window, RandomState>,
     pub(super) ticking: bool,
 }
 

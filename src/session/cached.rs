@@ -19,7 +19,7 @@ use super::{
     memory::{Pair, PairRef},
 };
 use crate::{
-    BoxError,
+    BoxError, Map,
     identity::{Subject, UserId},
 };
 
@@ -44,8 +44,8 @@ pub struct Cached<S> {
 
 #[derive(Default)]
 struct Kept {
-    by_pair: papaya::HashMap<Pair, Arc<Entry>>,
-    pairs: papaya::HashMap<SessionId, Pair>,
+    by_pair: Map<Pair, Arc<Entry>>,
+    pairs: Map<SessionId, Pair>,
     /// Moves with everything that is forgotten, so that an answer that was under way meanwhile is not kept.
     forgotten: AtomicU64,
 }

@@ -16,7 +16,7 @@ use super::{
     SessionListener, SessionStore, SessionUpdate, StartError, Started,
 };
 use crate::{
-    BoxError,
+    BoxError, Map,
     identity::{Subject, UserId},
 };
 
@@ -41,7 +41,7 @@ struct History(usize);
 
 #[derive(Default)]
 struct Shared {
-    active: papaya::HashMap<Pair, Arc<Session>>,
+    active: Map<Pair, Arc<Session>>,
     state: Mutex<State>,
     listeners: Mutex<Vec<SessionListener>>,
 }
@@ -54,7 +54,6 @@ struct State {
     actors: HashMap<UserId, PerActor>,
 }
 
-#[derive(Default)]
 struct PerActor {
     /// Active ones, oldest first.
     active: Vec<SessionId>,
@@ -360,6 +359,16 @@ impl fmt::Debug for MemorySessions {
         f.debug_struct("MemorySessions")
             .field("sessions", &self.lock().all.len())
             .finish_non_exhaustive()
+    }
+}
+
+impl Default for PerActor {
+    fn default() -> Self {
+        // Nearly all have one session; growing on demand would begin with room for four.
+        Self {
+            active: Vec::with_capacity(1),
+            starts: VecDeque::with_capacity(1),
+        }
     }
 }
 
