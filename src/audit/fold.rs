@@ -70,7 +70,7 @@ impl Folds {
     /// window, and the window before it.
     pub(super) fn count(
         &mut self,
-        read: Read<'_>,
+        read: &Read<'_>,
         slot: Slot,
         settings: &TrailSettings,
         ids: &Ids,
@@ -83,7 +83,7 @@ impl Folds {
                 return [Some((event, slot)), None];
             }
             if !is_over(&open.event, read.at, settings.fold) {
-                open.add(&read, slot);
+                open.add(read, slot);
                 return [None, None];
             }
             over = self.windows.remove(&key).and_then(|open| open.close(ids));

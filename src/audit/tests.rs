@@ -98,7 +98,7 @@ impl Scripted {
         Self::new([], act)
     }
 
-    fn from_now_on(&self, act: Act) {
+    fn go_on_with(&self, act: Act) {
         self.0.acts.lock().unwrap().clear();
         *self.0.then.lock().unwrap() = act;
     }

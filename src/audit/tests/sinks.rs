@@ -284,7 +284,7 @@ async fn a5_any_means_one_sink_and_does_not_wait_for_ever_for_the_others() {
         }
         assert_eq!(paths(&healthy.events()), ["/1", "/2"], "{act:?}");
         // What it missed it does not get later.
-        broken.from_now_on(Act::Take);
+        broken.go_on_with(Act::Take);
         assert!(fan.write(&[numbered("/3")]).await.is_ok(), "{act:?}");
         assert_eq!(paths(&broken.kept()), ["/3"], "{act:?}");
         assert_eq!(paths(&healthy.events()), ["/1", "/2", "/3"], "{act:?}");
