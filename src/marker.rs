@@ -352,6 +352,8 @@ pub(crate) enum BadReason {
     Blank,
     #[error("`reason` must not be longer than {MAX_REASON} characters")]
     TooLong,
+    #[error("`reason` must not hold control characters other than line breaks and tabs")]
+    Control,
 }
 
 /// The reason, trimmed (rule S1).
@@ -363,7 +365,16 @@ pub(crate) fn check_reason(reason: &str) -> Result<String, BadReason> {
     if reason.chars().count() > MAX_REASON {
         return Err(BadReason::TooLong);
     }
+    if has_controls(reason) {
+        return Err(BadReason::Control);
+    }
     Ok(reason.to_owned())
+}
+
+/// Whether a text that a person wrote holds what no person writes. Some databases cannot keep it.
+pub(crate) fn has_controls(text: &str) -> bool {
+    text.chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// Form-decodes a value, refusing what WHATWG would replace.
