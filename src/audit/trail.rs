@@ -160,7 +160,7 @@ impl Trail {
         let now = shared.clock.now().ok();
         let (until, all_counted) = {
             let mut queue = shared.queue();
-            queue.recount(&shared.ids, now.ok());
+            queue.recount(&shared.ids, now);
             (queue.recorded, queue.uncounted.is_empty())
         };
         loop {
@@ -475,7 +475,7 @@ impl Writer {
         let now = self.shared.clock.now().ok();
         let mut queue = self.shared.queue();
         if self.events.is_empty() {
-            queue.recount(&self.shared.ids, now.ok());
+            queue.recount(&self.shared.ids, now);
         }
         let room = MAX_BATCH.saturating_sub(self.events.len());
         let taken = queue.pending.len().min(room);
