@@ -78,8 +78,9 @@ impl Inner {
         };
         let acting_as = self.acting_as(parts, &actor, marker, now).await;
         let acting_as = acting_as.map_err(|refusal| refusal.by(actor.id()))?;
+        let session = acting_as.session().map(|session| session.id);
         let admitted = self.enter(parts, acting_as, route, now).await;
-        admitted.map_err(|refusal| refusal.by(actor.id()))
+        admitted.map_err(|refusal| refusal.by(actor.id()).within(session))
     }
 
     /// Someone who is no admin, or no longer one (rules R6, R8).
@@ -131,6 +132,7 @@ impl Inner {
             ));
         };
 
+        let before = self.lives.before();
         let session = self.session_of(sessions, actor.id(), &subject, now).await?;
         let (grant, session) = match (grant, session) {
             (Ok(grant), Some(session)) => (grant, session),
@@ -144,12 +146,14 @@ impl Inner {
                 return Err(ended.await);
             }
         };
-        let live = self.lives.of(&session);
+        let (live, is_sure) = self.lives.of(&session, before);
+        if !is_sure {
+            self.catch_up(sessions, session.id).await?;
+        }
         if let Some(reason) = live.ended() {
             // The news of the end came before the store's answer did.
             return Err(Refusal::of(RejectionKind::NoSession, reason.as_str()));
         }
-        self.confirm(sessions, &session, &live, now).await?;
         let session = self.not_idle(sessions, session, &live, now).await?;
         if actor.rank() < session.actor_rank || grant.access() < session.access {
             let why = "the actor's rank or grant is less than at the start";
@@ -215,7 +219,7 @@ impl Inner {
         changes
             .into_iter()
             .for_each(|change| change(&mut parts.extensions));
-        self.sources.strip(&mut parts.uri, &mut parts.headers);
+        self.sources.strip(parts);
         parts.extensions.insert(acting_as.clone());
         Ok(Admitted { acting_as, guard })
     }
@@ -235,29 +239,6 @@ impl Inner {
             }
         };
         self.ask("session store", found).await
-    }
-
-    /// Asks the store once more when the session acts through this process for the first time: an end
-    /// between the store's answer and our entry would have told nobody here, and would cut nothing (rule R19).
-    async fn confirm(
-        &self,
-        sessions: &Arc<dyn SessionStore>,
-        session: &Session,
-        live: &Live,
-        now: OffsetDateTime,
-    ) -> Result<(), Refusal> {
-        if live.is_confirmed() {
-            return Ok(());
-        }
-        let again = self.ask("session store", sessions.get(session.id)).await?;
-        if again.as_ref().is_some_and(|again| again.is_open(now)) {
-            live.confirm();
-            return Ok(());
-        }
-        let reason = again.and_then(|again| again.ended_reason);
-        let reason = reason.unwrap_or(EndedReason::Timeout);
-        self.lives.end(session.id, reason);
-        Err(Refusal::of(RejectionKind::NoSession, reason.as_str()))
     }
 
     /// Refuses a session that was idle for too long, and ends it (rule S4).

@@ -475,10 +475,10 @@ impl Builder {
         };
         let mut excluded = all("exclude", &self.excluded)?;
         if let Some(path) = &self.control_path {
+            excluded.push(pattern("control_path", path)?);
             if path.contains('*') {
                 return Err(invalid("control_path", "is one place and cannot hold `*`"));
             }
-            excluded.push(pattern("control_path", path)?);
         }
         let reads = self.reads.iter().map(|(method, path)| {
             let pattern = pattern("read_route", path)?;

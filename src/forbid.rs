@@ -94,7 +94,7 @@ mod tests {
             Ok::<_, std::convert::Infallible>(Response::new(String::from("paid")))
         }));
 
-        let own = service.clone().oneshot(Request::new(())).await.unwrap();
+        let own = service.oneshot(Request::new(())).await.unwrap();
         assert_eq!(own.status(), StatusCode::OK);
 
         let mut request = Request::new(());

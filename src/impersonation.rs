@@ -27,12 +27,12 @@ use crate::{
     directory::{DirectoryCache, DirectoryUser},
     identity::{Access, Actor, Rights, Subject, UserId},
     layer::ImpersonationLayer,
-    marker::{Sources, check_reason},
+    marker::{Sources, check_reason, has_controls},
     policy::{self, Denial, Routes},
     rejection::{Rejection, RejectionKind, RejectionResponse},
     session::{
-        EndedReason, Page, Session, SessionFilter, SessionId, SessionList, SessionStore,
-        SessionUpdate, StartError, Started, live::Lives,
+        EndedReason, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
+        SessionStore, SessionUpdate, StartError, Started, live::Lives,
     },
     vet::{Freshness, Refusal},
 };
@@ -263,9 +263,24 @@ impl Impersonation {
     }
 
     /// The layer that makes marked requests act. Outside of the application, inside of its authentication.
-    #[must_use]
     pub fn layer(&self) -> ImpersonationLayer {
         ImpersonationLayer::of(self.clone())
+    }
+
+    /// A path with the marker of `subject` behind it, for links that lead into its pages. As it is where
+    /// [`without_query_parameter`](Builder::without_query_parameter) is set.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// # let impersonation = Impersonation::builder(checker, MemorySink::default()).build()?;
+    /// let link = impersonation.marked("/orders?page=2", &"ines".parse()?);
+    /// assert_eq!(link, "/orders?page=2&as=ines");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn marked(&self, path: &str, subject: &Subject) -> String {
+        self.inner.sources.with_marker(path, subject)
     }
 
     /// The trail, to flush it on shutdown.
@@ -370,7 +385,8 @@ impl Impersonation {
     }
 
     /// Ends all sessions of an actor whose role was taken away (rule R8), without waiting for the next
-    /// request to show it.
+    /// request to show it. For one whose account is deleted or locked this is the only way: nobody
+    /// signed in sends no request that could show it.
     ///
     /// # Errors
     ///
@@ -732,9 +748,10 @@ impl Inner {
         }
         let id = session.id;
         let this = self.clone();
-        let mut update = SessionUpdate::default();
-        update.access = request.access;
-        update.expires_at = expires_at;
+        let update = SessionUpdate {
+            access: request.access,
+            expires_at,
+        };
         let changing = tokio::spawn(async move {
             let mut announced = Vec::new();
             let changed = async {
@@ -797,11 +814,15 @@ impl Inner {
         actor: &UserId,
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, Refusal> {
-        let mut filter = SessionFilter::default();
-        filter.actor = Some(actor.clone());
-        filter.is_active = Some(true);
-        let mut page = Page::default();
-        page.limit = limit;
+        let filter = SessionFilter {
+            actor: Some(actor.clone()),
+            is_active: Some(true),
+            ..SessionFilter::default()
+        };
+        let page = Page {
+            limit,
+            ..Page::default()
+        };
         Ok(self.list_page(&filter, &page).await?.sessions)
     }
 
@@ -866,23 +887,47 @@ impl Inner {
         Ok(())
     }
 
+    /// Asks the store what became of a session, where the news of it may have been missed.
+    pub(crate) async fn catch_up(
+        &self,
+        sessions: &Arc<dyn SessionStore>,
+        id: SessionId,
+    ) -> Result<(), Refusal> {
+        let session = self.ask("session store", sessions.get(id)).await?;
+        match session {
+            Some(session) => match session.ended_reason {
+                Some(reason) => self.lives.end(id, reason),
+                None => self.lives.hear(&SessionChange::Updated(session)),
+            },
+            None => self.lives.end(id, EndedReason::Timeout),
+        }
+        Ok(())
+    }
+
     /// Ends what is past its end, and records it.
     async fn sweep(self: &Arc<Self>) -> Result<(), Refusal> {
-        const AT_ONCE: usize = 500;
-
         let Some(sessions) = &self.sessions else {
             return Ok(());
         };
         self.tell_last_seen().await?;
-        for id in self.lives.unsure() {
-            let session = self.ask("session store", sessions.get(id)).await?;
-            match session.map(|session| session.ended_reason) {
-                Some(None) => {}
-                Some(Some(reason)) => self.lives.end(id, reason),
-                None => self.lives.end(id, EndedReason::Timeout),
+        if let Some((losses, ids)) = self.lives.unsure() {
+            for id in ids {
+                self.catch_up(sessions, id).await?;
             }
+            self.lives.made_up(losses);
         }
         self.lives.prune(self.clock.now()?);
+        let this = self.clone();
+        // In a task of its own: the store tells of each end once, so that it has to be recorded even if
+        // whoever asked goes away.
+        let ending = tokio::spawn(async move { this.end_due().await });
+        join("session store", ending.await)
+    }
+
+    async fn end_due(&self) -> Result<(), Refusal> {
+        const AT_ONCE: usize = 500;
+
+        let sessions = self.store()?;
         loop {
             let now = self.clock.now()?;
             let due = sessions.end_due(now, AT_ONCE);
@@ -979,6 +1024,11 @@ fn check_ticket(ticket: Option<String>) -> Result<Option<Arc<str>>, Refusal> {
     if ticket.chars().count() > StartRequest::MAX_TICKET {
         return Err(Refusal::invalid(
             "`ticket` must not be longer than 128 characters",
+        ));
+    }
+    if has_controls(ticket) {
+        return Err(Refusal::invalid(
+            "`ticket` must not hold control characters",
         ));
     }
     Ok((!ticket.is_empty()).then(|| ticket.into()))

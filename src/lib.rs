@@ -69,7 +69,7 @@
 //! Authentication that runs *inside* of this layer, or handlers that read a cookie or token by themselves,
 //! still find the actor's: the credentials on the request are not touched.
 //!
-//! With axum wrap the finished router where you can, `layer.layer(router)`: see [`ImpersonationLayer`].
+//! With axum, see [`ImpersonationLayer`] for where to put it.
 //!
 //! # Features
 //!

@@ -150,13 +150,22 @@ impl Sources {
 
     /// Takes every marker out: all values of all headers, all parameters (rule R9). Everything else in
     /// the query stays as it was, byte for byte.
-    pub(crate) fn strip(&self, uri: &mut Uri, headers: &mut HeaderMap) {
-        if self.has_ours(headers) {
-            headers.remove(&self.reason);
+    pub(crate) fn strip(&self, parts: &mut Parts) {
+        if self.has_ours(&parts.headers) {
+            parts.headers.remove(&self.reason);
             if let Some(name) = &self.header {
-                headers.remove(name);
+                parts.headers.remove(name);
             }
         }
+        self.strip_query(&mut parts.uri);
+        // axum keeps a copy of the URI for routes that are nested.
+        #[cfg(feature = "axum")]
+        if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get_mut() {
+            self.strip_query(uri);
+        }
+    }
+
+    fn strip_query(&self, uri: &mut Uri) {
         if let (Some(name), Some(query)) = (&self.query, uri.query())
             && name.may_be_in(query)
         {
@@ -192,7 +201,6 @@ impl Sources {
     }
 
     /// A path with the marker of `subject` behind, for links that lead in; as it is where URLs carry none.
-    #[cfg(feature = "control")]
     pub(crate) fn with_marker(&self, path: &str, subject: &Subject) -> String {
         let Some(name) = &self.query else {
             return path.to_owned();
@@ -344,6 +352,8 @@ pub(crate) enum BadReason {
     Blank,
     #[error("`reason` must not be longer than {MAX_REASON} characters")]
     TooLong,
+    #[error("`reason` must not hold control characters other than line breaks and tabs")]
+    Control,
 }
 
 /// The reason, trimmed (rule S1).
@@ -355,7 +365,16 @@ pub(crate) fn check_reason(reason: &str) -> Result<String, BadReason> {
     if reason.chars().count() > MAX_REASON {
         return Err(BadReason::TooLong);
     }
+    if has_controls(reason) {
+        return Err(BadReason::Control);
+    }
     Ok(reason.to_owned())
+}
+
+/// Whether a text that a person wrote holds what no person writes. Some databases cannot keep it.
+pub(crate) fn has_controls(text: &str) -> bool {
+    text.chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// Form-decodes a value, refusing what WHATWG would replace.

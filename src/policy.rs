@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use http::{HeaderMap, HeaderName, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::UPGRADE};
 
 use crate::{
     checker::{Decision, Grant},
@@ -151,8 +151,7 @@ impl Routes {
         {
             return Route::Protected;
         }
-        // Going through the names costs less than looking up three, which would hash them.
-        if headers.keys().any(|name| METHOD_OVERRIDES.contains(name)) {
+        if is_more_than_it_says(headers) {
             return Route::Write;
         }
         let listed = |(listed, pattern): &(Method, PathPattern)| {
@@ -166,6 +165,18 @@ impl Routes {
         }
         Route::Write
     }
+}
+
+/// Whether a request that reads by its method may write all the same: a framework takes it for another method,
+/// or it opens a WebSocket, through which anything may come.
+fn is_more_than_it_says(headers: &HeaderMap) -> bool {
+    let opens_a_socket = |upgrade: &HeaderValue| {
+        let upgrade = upgrade.as_bytes().to_ascii_lowercase();
+        memchr::memmem::find(&upgrade, b"websocket").is_some()
+    };
+    // Going through the names costs less than looking up each, which would hash it.
+    headers.keys().any(|name| METHOD_OVERRIDES.contains(name))
+        || headers.get_all(UPGRADE).iter().any(opens_a_socket)
 }
 
 // === impl PathPattern ===

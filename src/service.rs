@@ -125,7 +125,7 @@ impl<S> Impersonate<S> {
             .routes
             .classify(&parts.method, parts.uri.path(), &parts.headers);
         if route == Route::Excluded {
-            config.sources.strip(&mut parts.uri, &mut parts.headers);
+            config.sources.strip(&mut parts);
             let request = Request::from_parts(parts, body);
             return ResponseFuture::passed(self.inner.call(request));
         }
@@ -201,10 +201,12 @@ impl Inner {
             .control_path
             .as_deref()
             .filter(|_| self.sessions.is_some());
+        // A link is a GET: there may be nothing to get where something was posted.
+        let linkable = parts.method.is_safe();
         WayOut {
-            unmarked: Some(self.sources.without_marker(&parts.uri)),
+            unmarked: linkable.then(|| self.sources.without_marker(&parts.uri)),
             end: end.map(|path| format!("{}/end", path.trim_end_matches('/'))),
-            again: Some(parts.uri.clone()),
+            again: linkable.then(|| parts.uri.clone()),
         }
     }
 }

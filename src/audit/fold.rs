@@ -21,6 +21,7 @@ use super::{
 const MAX_FOLDS: usize = 4_096;
 
 /// A read that went well.
+#[derive(Clone, Copy)]
 pub(super) struct Read<'a> {
     pub(super) facts: &'a RequestFacts,
     pub(super) status: u16,
@@ -67,7 +68,7 @@ impl Folds {
     /// window, and the window before it.
     pub(super) fn count(
         &mut self,
-        read: Read<'_>,
+        read: &Read<'_>,
         slot: Slot,
         settings: &TrailSettings,
         ids: &Ids,
@@ -80,7 +81,7 @@ impl Folds {
                 return [Some((event, slot)), None];
             }
             if !is_over(&open.event, read.at, settings.fold) {
-                open.add(&read, slot);
+                open.add(read, slot);
                 return [None, None];
             }
             over = self.windows.remove(&key).and_then(|open| open.close(ids));
@@ -173,7 +174,7 @@ impl Read<'_> {
             acting_as.subject(),
             (acting_as.reason(), acting_as.access()),
             &self.facts.method,
-            self.facts.route_or_path(),
+            (self.facts.route.is_some(), self.facts.route_or_path()),
             self.status,
             self.facts.address,
             self.facts.user_agent.as_ref().map(HeaderValue::as_bytes),

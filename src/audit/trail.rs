@@ -157,7 +157,7 @@ impl Trail {
     pub async fn flush(&self) -> Result<(), TrailError> {
         let shared = &self.shared;
         shared.unfold(|_| true);
-        let now = shared.clock.now();
+        let now = shared.clock.now().ok();
         let (until, all_counted) = {
             let mut queue = shared.queue();
             queue.recount(&shared.ids, now);
@@ -281,7 +281,7 @@ impl Trail {
     }
 
     /// Counts a read that went well: as an event of its own, or in a folded one (rule A4).
-    pub(super) fn read(&self, read: Read<'_>, slot: Slot) {
+    pub(super) fn read(&self, read: &Read<'_>, slot: Slot) {
         let (closed, start_ticking) = {
             let mut folds = self.shared.folds();
             let closed = folds.count(read, slot, &self.shared.settings, &self.shared.ids);
@@ -426,8 +426,8 @@ impl Queue {
     }
 
     /// The counted refusals become events. Without the time they stay what they are.
-    fn recount(&mut self, ids: &Ids, now: Result<OffsetDateTime, ClockError>) {
-        let Ok(now) = now else { return };
+    fn recount(&mut self, ids: &Ids, now: Option<OffsetDateTime>) {
+        let Some(now) = now else { return };
         for (rule, count) in mem::take(&mut self.uncounted) {
             let mut event = AuditEvent::new(ids.next(now), now, EventName::Denied);
             event.rule = Some(rule);
@@ -472,7 +472,7 @@ impl Writer {
     /// Moves pending events into the batch. `false` when there was nothing at all: then this writer is no
     /// more the writer.
     fn take_pending(&mut self) -> bool {
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.now().ok();
         let mut queue = self.shared.queue();
         if self.events.is_empty() {
             queue.recount(&self.shared.ids, now);

@@ -152,16 +152,22 @@ impl Call {
         subject: Option<Subject>,
     ) -> Result<(StartAnswer, String), Rejection> {
         let inner = &impersonation.inner;
-        // Before the body is looked at: whoever may not start anything learns nothing about fields.
+        let fields = self.fields(body).await;
+        let asked = match (&subject, &fields) {
+            (Some(subject), _) => Some(subject.clone()),
+            (None, Ok(fields)) => fields.subject(),
+            (None, Err(_)) => None,
+        };
+        // Whoever may not start anything learns nothing about fields.
         let actor = inner.unacted_actor(&self.parts).await;
-        let actor = actor.map_err(|refusal| inner.refused(&self.parts, None, refusal))?;
-        let read = self.fields(body).await.and_then(|fields| {
+        let actor = actor.map_err(|refusal| inner.refused(&self.parts, asked.as_ref(), refusal))?;
+        let read = fields.and_then(|fields| {
             let next = fields.next.clone();
             Ok((fields.into_start(subject)?, next))
         });
         let (request, next) = read.map_err(|problem| {
             let refusal = Refusal::invalid(problem).by(actor.id());
-            inner.refused(&self.parts, None, refusal)
+            inner.refused(&self.parts, asked.as_ref(), refusal)
         })?;
         let started = impersonation.start(&self.parts, request).await?;
         let landing = next.as_deref().and_then(redirect::local);
@@ -251,6 +257,7 @@ impl Call {
 
 // === what goes around them ===
 
+#[expect(clippy::needless_pass_by_value, reason = "what `CsrfLayer` calls")]
 fn cross_site(error: ProtectionError) -> Response {
     let rejection = Rejection::new(RejectionKind::CrossSite, error.to_string());
     rejection.into_response()

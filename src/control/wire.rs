@@ -138,6 +138,13 @@ impl Fields {
         Ok(fields)
     }
 
+    /// The subject as it is asked for, before anyone looks it up.
+    pub(super) fn subject(&self) -> Option<Subject> {
+        let named = [&self.target_user_id, &self.email, &self.public_id];
+        let id = named.into_iter().flatten().next()?;
+        id.parse().ok().map(Subject::User)
+    }
+
     /// The start that is asked for: for `subject`, or for the user that the fields name.
     pub(super) fn into_start(self, subject: Option<Subject>) -> Result<StartRequest, String> {
         let reason = self.reason.ok_or("`reason` is missing")?;
@@ -188,8 +195,10 @@ impl ListQuery {
             id.map(|id| id.parse::<UserId>().map_err(|p| format!("`{name}`: {p}")))
                 .transpose()
         };
-        let mut filter = SessionFilter::default();
-        filter.actor = user("admin_user_id", self.admin_user_id)?;
+        let mut filter = SessionFilter {
+            actor: user("admin_user_id", self.admin_user_id)?,
+            ..SessionFilter::default()
+        };
         filter.subject = user("target_user_id", self.target_user_id)?.map(Subject::User);
         filter.kind = self
             .impersonation_type

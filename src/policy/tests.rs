@@ -641,3 +641,20 @@ fn a6_every_denial_has_a_rule_of_its_own() {
     ];
     assert_eq!(rules, expected);
 }
+
+#[test]
+fn r10_opening_a_web_socket_is_a_write() {
+    let routes = Routes::default();
+    let tests = [
+        ("websocket", Route::Write),
+        ("WebSocket", Route::Write),
+        ("h2c, websocket", Route::Write),
+        ("h2c", Route::Read),
+    ];
+    for (upgrade, expected) in tests {
+        let mut headers = HeaderMap::new();
+        headers.insert("upgrade", HeaderValue::from_static(upgrade));
+        let route = routes.classify(&Method::GET, "/chat", &headers);
+        assert_eq!(route, expected, "{upgrade}");
+    }
+}

@@ -52,6 +52,7 @@ struct Kept {
 
 #[derive(Default)]
 struct Entry {
+    /// The session, and until when it is kept.
     loaded: OnceCell<(Arc<Session>, OffsetDateTime)>,
 }
 
@@ -94,6 +95,10 @@ impl Kept {
         }
     }
 
+    fn forget_all(&self, ended: &[Arc<Session>]) {
+        ended.iter().for_each(|session| self.forget(session.id));
+    }
+
     fn clear(&self) {
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.by_pair.pin().clear();
@@ -105,7 +110,8 @@ impl Kept {
         if let Some(entry) = by_pair.get(&pair).filter(|entry| usable(entry)) {
             return entry.clone();
         }
-        if by_pair.len() >= most {
+        // There are more ids than pairs where a store does not tell of every end.
+        if by_pair.len().max(self.pairs.len()) >= most {
             self.clear();
         }
         let pair = Pair {
@@ -134,7 +140,7 @@ impl Kept {
 }
 
 impl Entry {
-    /// The session, if it is loaded, not too old and still active.
+    /// The session, if it is loaded, still kept and still active.
     fn fresh(&self, keep: Duration, now: OffsetDateTime) -> Option<&Arc<Session>> {
         let (session, since) = self.loaded.get()?;
         (now - *since < keep && session.is_open(now)).then_some(session)
@@ -153,7 +159,9 @@ impl<S: SessionStore> SessionStore for Cached<S> {
     }
 
     async fn start(&self, session: Session, limits: &Limits) -> Result<Started, StartError> {
-        self.store.start(session, limits).await
+        let started = self.store.start(session, limits).await?;
+        self.kept.forget_all(&started.ended);
+        Ok(started)
     }
 
     async fn active(
@@ -174,8 +182,9 @@ impl<S: SessionStore> SessionStore for Cached<S> {
                         subject: subject.clone(),
                     };
                     // From here on `forget` finds the entry; what it forgot before shows in the number.
+                    // Written to, not only read: so whoever moves it later also sees the insert.
                     self.kept.pairs.pin().insert(session.id, pair);
-                    if self.kept.forgotten.load(Ordering::SeqCst) == before {
+                    if self.kept.forgotten.fetch_add(0, Ordering::SeqCst) == before {
                         Ok((session, now))
                     } else {
                         Err(Miss::Outdated)
@@ -186,7 +195,9 @@ impl<S: SessionStore> SessionStore for Cached<S> {
             }
         });
         match loaded.await {
-            Ok((session, _)) => Ok(Some(session.clone())),
+            Ok((session, _)) if session.is_open(now) => Ok(Some(session.clone())),
+            // Whoever asked did so when it was not over yet.
+            Ok(_) => self.store.active(actor, subject, now).await,
             Err(miss) => {
                 self.kept.discard(PairRef(actor, subject), &entry);
                 match miss {
@@ -225,9 +236,7 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, BoxError> {
         let ended = self.store.end_due(now, limit).await?;
-        ended
-            .iter()
-            .for_each(|session| self.kept.forget(session.id));
+        self.kept.forget_all(&ended);
         Ok(ended)
     }
 
@@ -266,5 +275,36 @@ impl<S> fmt::Debug for Cached<S> {
             .field("keep", &self.keep)
             .field("kept", &self.kept.by_pair.len())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_has_an_end() {
+        let kept = Kept::default();
+        let user = |number: u64| UserId::from(number);
+        let entry = |number| {
+            let (actor, subject) = (user(number), Subject::Anonymous);
+            kept.entry(PairRef(&actor, &subject), |_| true, 3);
+            kept.by_pair.len()
+        };
+        assert_eq!((0..7).map(entry).collect::<Vec<_>>(), [1, 2, 3, 1, 2, 3, 1]);
+
+        // A store that tells of no end leaves ids behind, ever new ones of the same pairs.
+        let forgotten = kept.forgotten.load(Ordering::SeqCst);
+        for id in 0..3 {
+            let pair = Pair {
+                actor: user(6),
+                subject: Subject::Anonymous,
+            };
+            let id = SessionId(uuid::Uuid::from_u128(id));
+            kept.pairs.pin().insert(id, pair);
+        }
+        assert_eq!((entry(6), kept.pairs.len()), (1, 3), "it is there already");
+        assert_eq!((entry(7), kept.pairs.len()), (1, 0));
+        assert!(kept.forgotten.load(Ordering::SeqCst) > forgotten);
     }
 }

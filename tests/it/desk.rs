@@ -3,9 +3,6 @@
 //! Each test has its own `support_desk` with its own trail. Events are read after the program was told to
 //! stop, because then all of them are in the file.
 
-#![cfg(all(feature = "full", unix))]
-#![allow(clippy::unwrap_used)]
-
 use std::collections::HashMap;
 
 use bytes::Bytes;
@@ -14,10 +11,7 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use self::process::{Answer, Running};
-
-#[path = "process.rs"]
-mod process;
+use crate::process::{self, Answer, Running};
 
 struct Desk {
     running: Running,

@@ -1,9 +1,11 @@
-//! The layer, the service, the body and the handle, end to end: every rule by its name.
+//! Everything from outside: every rule by its name through the public API, and the examples as programs.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(all(feature = "full", unix))]
+mod desk;
+#[cfg(all(feature = "full", unix))]
+mod process;
 mod rules_requests;
 mod rules_sessions;
 mod support;
 mod threats;
-//! End-to-end tests.
-mod desk;
