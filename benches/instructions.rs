@@ -3,6 +3,8 @@
 //! `bare` is the application alone. What a layer costs is its number less that of `bare` for the same
 //! request; `benches/README.md` has the differences beside the budget.
 
+#![allow(missing_docs, reason = "of what gungraun's macros make")]
+
 mod common;
 
 use std::hint::black_box;

@@ -2,6 +2,8 @@
 //!
 //! Every allocation of the process is counted, so this is a program of its own and times nothing.
 
+#![expect(clippy::disallowed_methods, reason = "a bench measures real time")]
+
 mod common;
 
 use std::alloc::System;
@@ -118,7 +120,7 @@ fn growth_over_a_million_requests() {
 
     let builder = common::impersonation(MemorySessions::new());
     let impersonation = builder.build().expect("valid settings");
-    let mut answer = common::acting(impersonation.clone());
+    let mut answer = common::acting(&impersonation);
     let runtime = runtime();
     let mut run = |requests: usize| {
         runtime.block_on(async {

@@ -126,7 +126,7 @@ pub(crate) fn csrf() -> Answer {
 /// Our layer, with an active session of `ada` for `u-1001` in `sessions`. The first read of the window has
 /// been written: acted reads that follow are folded.
 pub(crate) fn impersonate(sessions: impl SessionStore) -> Answer {
-    acting(impersonation(sessions).build().expect("valid settings"))
+    acting(&impersonation(sessions).build().expect("valid settings"))
 }
 
 pub(crate) fn in_memory() -> Answer {
@@ -141,7 +141,7 @@ pub(crate) fn in_cache() -> Answer {
 pub(crate) fn unfolded() -> Answer {
     let builder = impersonation(MemorySessions::new()).audit_queue(10_000_000);
     let unfolded = builder.fold_reads(Duration::ZERO).build();
-    acting(unfolded.expect("valid settings"))
+    acting(&unfolded.expect("valid settings"))
 }
 
 /// The layer as the examples set it up.
@@ -156,7 +156,7 @@ pub(crate) fn impersonation(sessions: impl SessionStore) -> tower_impersonation:
     Impersonation::builder(checker, Nowhere).sessions(sessions)
 }
 
-pub(crate) fn acting(impersonation: Impersonation) -> Answer {
+pub(crate) fn acting(impersonation: &Impersonation) -> Answer {
     let runtime = runtime();
     let (parts, ()) = request(PLAIN).into_parts();
     let start = StartRequest::new(subject(), "ticket 4711: cannot see the order");
