@@ -103,8 +103,9 @@ impl Inner {
         };
         let acting_as = self.acting_as(parts, &actor, marker, now).await;
         let acting_as = acting_as.map_err(|refusal| refusal.by(actor.id()))?;
+        let session = acting_as.session().map(|session| session.id);
         let admitted = self.enter(parts, acting_as, route, now).await;
-        admitted.map_err(|refusal| refusal.by(actor.id()))
+        admitted.map_err(|refusal| refusal.by(actor.id()).within(session))
     }
 
     /// Someone who is no admin, or no longer one (rules R6, R8).

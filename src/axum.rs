@@ -34,6 +34,34 @@
 //!     .route("/password", post(change_password));
 //! # let _: Router = app;
 //! ```
+//!
+//! # Around the router, or in it
+//!
+//! `Router::layer(impersonation.layer())` is the short way. It costs about a thousand instructions and three
+//! allocations per request, as every layer that is put there does. Around the router costs none of that;
+//! authentication that is an axum middleware takes it as it is:
+//!
+//! ```no_run
+//! use std::net::SocketAddr;
+//! use axum::{Router, ServiceExt, extract::Request, middleware::{Next, from_fn}, response::Response};
+//! use tower::Layer;
+//!
+//! async fn sign_in(request: Request, next: Next) -> Response {
+//!     // ... put the user into the extensions ...
+//!     next.run(request).await
+//! }
+//!
+//! # async fn run(
+//! #     impersonation: tower_impersonation::Impersonation,
+//! #     router: Router,
+//! #     listener: tokio::net::TcpListener,
+//! # ) -> std::io::Result<()> {
+//! let app = impersonation.layer().layer(router);
+//! let app = from_fn(sign_in).layer(app);
+//! let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
+//! axum::serve(listener, app).await
+//! # }
+//! ```
 
 use std::{any::type_name, convert::Infallible, marker::PhantomData};
 

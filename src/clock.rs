@@ -72,9 +72,22 @@ pub struct ManualClock {
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads it")]
+    #[expect(
+        clippy::disallowed_methods,
+        clippy::disallowed_types,
+        reason = "the one place that reads it"
+    )]
     fn now(&self) -> Result<OffsetDateTime, ClockError> {
-        Ok(OffsetDateTime::now_utc())
+        use std::time::SystemTime;
+
+        // As `OffsetDateTime::now_utc`, but cheaper: that one adds up dates.
+        let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let since_1970 = since_1970.map_err(|error| ClockError(error.to_string()))?;
+        i64::try_from(since_1970.as_secs())
+            .ok()
+            .and_then(|seconds| OffsetDateTime::from_unix_timestamp(seconds).ok())
+            .and_then(|now| now.replace_nanosecond(since_1970.subsec_nanos()).ok())
+            .ok_or_else(|| ClockError("it is past the year 9999".to_owned()))
     }
 
     #[expect(clippy::disallowed_methods, reason = "the one place that waits")]

@@ -13,7 +13,7 @@ use async_trait::async_trait;
 use time::OffsetDateTime;
 
 use crate::{
-    BoxError,
+    BoxError, Map,
     identity::{Rank, UserId},
 };
 
@@ -89,7 +89,7 @@ pub struct MemoryDirectory {
 pub(crate) struct DirectoryCache {
     inner: Arc<dyn UserDirectory>,
     keep: Duration,
-    kept: papaya::HashMap<UserId, (DirectoryUser, OffsetDateTime)>,
+    kept: Map<UserId, (DirectoryUser, OffsetDateTime)>,
 }
 
 // === impl DirectoryUser ===
@@ -270,7 +270,7 @@ impl DirectoryCache {
         Self {
             inner,
             keep,
-            kept: papaya::HashMap::new(),
+            kept: Map::default(),
         }
     }
 

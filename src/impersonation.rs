@@ -27,7 +27,7 @@ use crate::{
     directory::{DirectoryCache, DirectoryUser},
     identity::{Access, Actor, Rights, Subject, UserId},
     layer::ImpersonationLayer,
-    marker::{Sources, check_reason},
+    marker::{Sources, check_reason, has_controls},
     policy::{self, Denial, Routes},
     rejection::{Rejection, RejectionKind, RejectionResponse},
     session::{
@@ -1037,6 +1037,11 @@ fn check_ticket(ticket: Option<String>) -> Result<Option<Arc<str>>, Refusal> {
     if ticket.chars().count() > StartRequest::MAX_TICKET {
         return Err(Refusal::invalid(
             "`ticket` must not be longer than 128 characters",
+        ));
+    }
+    if has_controls(ticket) {
+        return Err(Refusal::invalid(
+            "`ticket` must not hold control characters",
         ));
     }
     Ok((!ticket.is_empty()).then(|| ticket.into()))

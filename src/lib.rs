@@ -69,7 +69,7 @@
 //! Authentication that runs *inside* of this layer, or handlers that read a cookie or token by themselves,
 //! still find the actor's: the credentials on the request are not touched.
 //!
-//! With axum wrap the finished router where you can, `layer.layer(router)`: see [`ImpersonationLayer`].
+//! With axum, see [`ImpersonationLayer`] for where to put it.
 //!
 //! # Features
 //!
@@ -138,6 +138,11 @@ pub use self::{
     rejection::{Rejection, RejectionKind},
     service::Impersonate,
 };
+
+/// A map that is read without a lock. Its hash is seeded by the process and several times faster than the
+/// standard one; only what an admin started or a directory knows ever gets in, so nobody can fill it with
+/// keys that collide.
+type Map<K, V> = papaya::HashMap<K, V, foldhash::fast::RandomState>;
 
 /// Any error of a host's code.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

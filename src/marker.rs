@@ -12,7 +12,7 @@
 //! Stricter than WHATWG in the value: a broken percent sequence or bytes that are no UTF-8 are refused
 //! instead of being replaced, because a marker that cannot be read must not become another one.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, iter, mem};
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Uri,
@@ -94,12 +94,33 @@ impl Sources {
             (Some(name), Some(query)) if name.may_be_in(query) => name.read(query)?,
             _ => None,
         };
-        if headers.is_empty() {
-            return Ok(in_query.map(Marker::in_url));
+        if self.may_be_in(headers) {
+            self.read(in_query, headers)
+        } else {
+            Ok(in_query.map(Marker::in_url))
         }
-        if let Some(connection) = headers.get(CONNECTION) {
-            self.refuse_hop_by_hop(connection, headers)?;
-        }
+    }
+
+    /// Whether the headers have to be read. Cheap, and never wrong when it says no: most requests end
+    /// here. Going through the names costs less than looking up ours, which would hash them.
+    fn may_be_in(&self, headers: &HeaderMap) -> bool {
+        // By far the most common value; every other one is looked at.
+        let is_harmless =
+            |value: &HeaderValue| value == "keep-alive" && headers.len() == headers.keys_len();
+        self.has_ours(headers) || !headers.get(CONNECTION).is_none_or(is_harmless)
+    }
+
+    fn has_ours(&self, headers: &HeaderMap) -> bool {
+        let has = |name: &HeaderName| headers.keys().any(|key| key == name);
+        has(&self.reason) || self.header.as_ref().is_some_and(has)
+    }
+
+    fn read(
+        &self,
+        in_query: Option<Subject>,
+        headers: &HeaderMap,
+    ) -> Result<Option<Marker>, Fault> {
+        self.refuse_hop_by_hop(headers)?;
         let in_header = match &self.header {
             Some(name) => read_header(name, headers)?,
             None => None,
@@ -130,10 +151,12 @@ impl Sources {
     /// Takes every marker out: all values of all headers, all parameters (rule R9). Everything else in
     /// the query stays as it was, byte for byte.
     pub(crate) fn strip(&self, parts: &mut Parts) {
-        if let Some(name) = &self.header {
-            parts.headers.remove(name);
+        if self.has_ours(&parts.headers) {
+            parts.headers.remove(&self.reason);
+            if let Some(name) = &self.header {
+                parts.headers.remove(name);
+            }
         }
-        parts.headers.remove(&self.reason);
         self.strip_query(&mut parts.uri);
         // axum keeps a copy of the URI for routes that are nested.
         #[cfg(feature = "axum")]
@@ -145,27 +168,33 @@ impl Sources {
     fn strip_query(&self, uri: &mut Uri) {
         if let (Some(name), Some(query)) = (&self.query, uri.query())
             && name.may_be_in(query)
-            && query.split('&').any(|pair| name.is_key_of(pair))
         {
-            *uri = self.without_marker(uri);
+            *uri = self.taken_out_of(mem::take(uri));
         }
     }
 
     /// The same URI without the marker, for links that lead out.
     pub(crate) fn without_marker(&self, uri: &Uri) -> Uri {
+        self.taken_out_of(uri.clone())
+    }
+
+    fn taken_out_of(&self, uri: Uri) -> Uri {
         let (Some(name), Some(query)) = (&self.query, uri.query()) else {
-            return uri.clone();
+            return uri;
         };
         let path = uri.path();
-        let mut rest = String::with_capacity(path.len() + query.len() + 1);
+        let kept = || pairs(query).filter(|pair| !name.is_key_of(pair));
+        // Exactly as long as it gets: one that has to grow or shrink costs another allocation.
+        let length = path.len() + kept().map(|pair| 1 + pair.len()).sum::<usize>();
+        let mut rest = String::with_capacity(length);
         rest.push_str(path);
         let mut separator = '?';
-        for pair in query.split('&').filter(|pair| !name.is_key_of(pair)) {
+        for pair in kept() {
             rest.push(separator);
             rest.push_str(pair);
             separator = '&';
         }
-        let mut parts = uri.clone().into_parts();
+        let mut parts = uri.into_parts();
         parts.path_and_query = PathAndQuery::from_maybe_shared(bytes::Bytes::from(rest)).ok();
         // A part of a valid query is a valid query; should that ever fail, no query is the safe answer.
         Uri::from_parts(parts).unwrap_or_default()
@@ -186,11 +215,7 @@ impl Sources {
         )
     }
 
-    fn refuse_hop_by_hop(&self, first: &HeaderValue, headers: &HeaderMap) -> Result<(), Fault> {
-        // By far the most common value, and the first thing that every keep-alive client sends.
-        if first == "keep-alive" && headers.get_all(CONNECTION).iter().nth(1).is_none() {
-            return Ok(());
-        }
+    fn refuse_hop_by_hop(&self, headers: &HeaderMap) -> Result<(), Fault> {
         let names_it = |token: &[u8]| {
             let token = token.trim_ascii();
             let is = |name: &HeaderName| token.eq_ignore_ascii_case(name.as_str().as_bytes());
@@ -212,33 +237,77 @@ impl Sources {
 impl QueryName {
     /// Cheap, and never wrong when it says no.
     fn may_be_in(&self, query: &str) -> bool {
-        self.finder.find(query.as_bytes()).is_some()
-            || memchr::memchr(b'%', query.as_bytes()).is_some()
+        let query = query.as_bytes();
+        // The name may well stand inside of other words: then look where keys begin.
+        (self.finder.find(query).is_some() && self.is_key_in(query)) || has_encoded_key(query)
+    }
+
+    fn is_key_in(&self, query: &[u8]) -> bool {
+        let mut ends = memchr::memchr_iter(b'&', query);
+        self.is_first_of(query) || ends.any(|end| self.is_first_of(&query[end + 1..]))
+    }
+
+    /// Whether the first key is the name, as it is.
+    fn is_first_of(&self, query: &[u8]) -> bool {
+        let after = query.strip_prefix(self.name.as_bytes());
+        after.is_some_and(|after| matches!(after.first(), None | Some(b'=' | b'&')))
     }
 
     fn read(&self, query: &str) -> Result<Option<Subject>, Fault> {
-        let mut found = query.split('&').filter(|pair| self.is_key_of(pair));
+        let mut found = pairs(query).filter(|pair| self.is_key_of(pair));
         let Some(pair) = found.next() else {
             return Ok(None);
         };
         if found.next().is_some() {
             return Err(Fault::Repeated);
         }
-        let value = pair.split_once('=').map_or("", |(_, value)| value);
+        let value = memchr::memchr(b'=', pair.as_bytes()).map_or("", |at| &pair[at + 1..]);
         parse_subject(&decode(value)?).map(Some)
     }
 
     fn is_key_of(&self, pair: &str) -> bool {
-        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
-        if key.contains('%') {
-            // Names are compared as WHATWG decodes them; `+` cannot occur in ours.
-            form_urlencoded::parse(key.as_bytes())
-                .next()
-                .is_some_and(|(key, _)| key == self.name)
-        } else {
-            key == self.name
-        }
+        let bytes = pair.as_bytes();
+        self.is_first_of(bytes) || (has_encoded_key(bytes) && self.is_encoded_key_of(pair))
     }
+
+    #[cold]
+    fn is_encoded_key_of(&self, pair: &str) -> bool {
+        let key = pair.split_once('=').map_or(pair, |(key, _)| key);
+        // Names are compared as WHATWG decodes them; `+` cannot occur in ours.
+        form_urlencoded::parse(key.as_bytes())
+            .next()
+            .is_some_and(|(key, _)| key == self.name)
+    }
+}
+
+/// The pairs of a query, in their order.
+fn pairs(query: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(query);
+    iter::from_fn(move || {
+        let pairs = rest?;
+        let Some(end) = memchr::memchr(b'&', pairs.as_bytes()) else {
+            return rest.take();
+        };
+        rest = Some(&pairs[end + 1..]);
+        Some(&pairs[..end])
+    })
+}
+
+/// Whether a `%` stands in a key. One in a value, by far the most common, cannot make a marker.
+fn has_encoded_key(query: &[u8]) -> bool {
+    let mut rest = query;
+    while let Some(at) = memchr::memchr(b'%', rest) {
+        let before = &rest[..at];
+        if memchr::memrchr2(b'=', b'&', before).is_none_or(|at| before[at] == b'&') {
+            return true;
+        }
+        let value = &rest[at..];
+        let Some(end) = memchr::memchr(b'&', value) else {
+            return false;
+        };
+        rest = &value[end + 1..];
+    }
+    false
 }
 
 // === impl Marker ===
@@ -283,6 +352,8 @@ pub(crate) enum BadReason {
     Blank,
     #[error("`reason` must not be longer than {MAX_REASON} characters")]
     TooLong,
+    #[error("`reason` must not hold control characters other than line breaks and tabs")]
+    Control,
 }
 
 /// The reason, trimmed (rule S1).
@@ -294,12 +365,24 @@ pub(crate) fn check_reason(reason: &str) -> Result<String, BadReason> {
     if reason.chars().count() > MAX_REASON {
         return Err(BadReason::TooLong);
     }
+    if has_controls(reason) {
+        return Err(BadReason::Control);
+    }
     Ok(reason.to_owned())
+}
+
+/// Whether a text that a person wrote holds what no person writes. Some databases cannot keep it.
+pub(crate) fn has_controls(text: &str) -> bool {
+    text.chars()
+        .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
 
 /// Form-decodes a value, refusing what WHATWG would replace.
 fn decode(value: &str) -> Result<Cow<'_, str>, Fault> {
     let bytes = value.as_bytes();
+    if memchr::memchr2(b'%', b'+', bytes).is_none() {
+        return Ok(Cow::Borrowed(value));
+    }
     let is_hex = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_hexdigit);
     let broken = memchr::memchr_iter(b'%', bytes)
         .any(|at| !(is_hex(bytes.get(at + 1)) && is_hex(bytes.get(at + 2))));
@@ -327,9 +410,9 @@ fn decode(value: &str) -> Result<Cow<'_, str>, Fault> {
 /// `Sec-Fetch-Site` decides where it is present; else `Origin` must name the host that the request is
 /// for; else, with neither, it is no browser that could be lured.
 pub(crate) fn is_cross_site(parts: &Parts) -> bool {
-    if parts.headers.contains_key(SEC_FETCH_SITE) {
-        let ours = |site: &HeaderValue| site == "same-origin" || site == "none";
-        return !parts.headers.get_all(SEC_FETCH_SITE).iter().all(ours);
+    let mut sites = parts.headers.get_all(SEC_FETCH_SITE).iter().peekable();
+    if sites.peek().is_some() {
+        return !sites.all(|site| site == "same-origin" || site == "none");
     }
     let host = match parts.uri.authority() {
         Some(authority) => Some(authority.as_str().as_bytes()),

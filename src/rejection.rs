@@ -15,7 +15,7 @@ use http::{
     },
     request::Parts,
 };
-use serde_json::json;
+use serde::Serialize;
 
 /// A request or a call that was refused.
 ///
@@ -126,6 +126,18 @@ kinds! {
     NotFound = NOT_FOUND, "not_found", "Not found";
     /// The API has something there, but not for this method.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed";
+}
+
+/// The body of a refusal as JSON: RFC 9457, with two members of ours.
+#[derive(Serialize)]
+#[cfg_attr(feature = "control", derive(utoipa::ToSchema))]
+pub(crate) struct Problem<'a> {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    detail: &'a str,
+    code: &'static str,
+    error: &'a str,
 }
 
 /// Builds the response of a refusal. The default is [`Rejection::response`].
@@ -261,20 +273,20 @@ impl Rejection {
     }
 
     fn json(&self) -> String {
-        self.to_json().to_string()
+        // Text and a number: nothing that could fail.
+        serde_json::to_string(&self.problem()).unwrap_or_default()
     }
 
-    /// The body (RFC 9457).
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn problem(&self) -> Problem<'_> {
         let status = self.kind().status();
-        json!({
-            "type": "about:blank",
-            "title": status.canonical_reason().unwrap_or("Refused"),
-            "status": status.as_u16(),
-            "detail": self.detail(),
-            "code": self.kind().code(),
-            "error": self.detail(),
-        })
+        Problem {
+            r#type: "about:blank",
+            title: status.canonical_reason().unwrap_or("Refused"),
+            status: status.as_u16(),
+            detail: self.detail(),
+            code: self.kind().code(),
+            error: self.detail(),
+        }
     }
 
     /// A page that says what happened and leads out. It needs no style and no script, so it works under

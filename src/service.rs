@@ -82,6 +82,7 @@ where
         self.inner.poll_ready(cx)
     }
 
+    #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         match self.find(&request) {
             Ok(None) => ResponseFuture::passed(self.inner.call(request)),
@@ -117,6 +118,8 @@ impl<S> Impersonate<S> {
         config.reject(rejection, &parts)
     }
 
+    /// Out of line, so that what most requests take stays small.
+    #[inline(never)]
     fn call_marked<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,

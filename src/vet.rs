@@ -89,6 +89,11 @@ impl Refusal {
         self
     }
 
+    pub(crate) fn within(mut self, session: Option<SessionId>) -> Self {
+        self.session = self.session.or(session);
+        self
+    }
+
     fn event_name(&self) -> EventName {
         match self.rejection.kind() {
             RejectionKind::NotAdmin => EventName::PrivilegeViolation,

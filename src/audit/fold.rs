@@ -3,12 +3,9 @@
 //! The first read of a window is an event of its own, at once; the others of the same kind are counted and
 //! become one event when the window, the session or the process ends.
 
-use std::{
-    collections::HashMap,
-    hash::{BuildHasher, RandomState},
-    time::Duration,
-};
+use std::{collections::HashMap, hash::BuildHasher, time::Duration};
 
+use foldhash::fast::RandomState;
 use http::HeaderValue;
 use time::OffsetDateTime;
 
@@ -36,7 +33,7 @@ pub(super) struct Read<'a> {
 pub(super) struct Folds {
     hasher: RandomState,
     /// By the hash of the kind; two kinds with the same hash are told apart by comparing.
-    windows: HashMap<u64, Window>,
+    windows: HashMap<u64, Window, RandomState>,
     pub(super) ticking: bool,
 }
 
@@ -71,7 +68,7 @@ impl Folds {
     /// window, and the window before it.
     pub(super) fn count(
         &mut self,
-        read: Read<'_>,
+        read: &Read<'_>,
         slot: Slot,
         settings: &TrailSettings,
         ids: &Ids,
@@ -84,7 +81,7 @@ impl Folds {
                 return [Some((event, slot)), None];
             }
             if !is_over(&open.event, read.at, settings.fold) {
-                open.add(&read, slot);
+                open.add(read, slot);
                 return [None, None];
             }
             over = self.windows.remove(&key).and_then(|open| open.close(ids));
@@ -177,7 +174,7 @@ impl Read<'_> {
             acting_as.subject(),
             (acting_as.reason(), acting_as.access()),
             &self.facts.method,
-            self.facts.route_or_path(),
+            (self.facts.route.is_some(), self.facts.route_or_path()),
             self.status,
             self.facts.address,
             self.facts.user_agent.as_ref().map(HeaderValue::as_bytes),

@@ -98,7 +98,7 @@ impl Scripted {
         Self::new([], act)
     }
 
-    fn act_from_now_on(&self, act: Act) {
+    fn go_on_with(&self, act: Act) {
         self.0.acts.lock().unwrap().clear();
         *self.0.then.lock().unwrap() = act;
     }
@@ -224,6 +224,20 @@ fn get(uri: &str) -> RequestFacts {
 
 fn post(uri: &str) -> RequestFacts {
     request(Method::POST, uri)
+}
+
+/// The same request once more.
+fn again(facts: &RequestFacts) -> RequestFacts {
+    RequestFacts {
+        acting_as: facts.acting_as.clone(),
+        method: facts.method.clone(),
+        uri: facts.uri.clone(),
+        route: facts.route.clone(),
+        address: facts.address,
+        user_agent: facts.user_agent.clone(),
+        request_id: facts.request_id.clone(),
+        at: facts.at,
+    }
 }
 
 /// A read that went well.

@@ -157,10 +157,10 @@ impl Trail {
     pub async fn flush(&self) -> Result<(), TrailError> {
         let shared = &self.shared;
         shared.unfold(|_| true);
-        let now = shared.clock.now();
+        let now = shared.clock.now().ok();
         let (until, all_counted) = {
             let mut queue = shared.queue();
-            queue.recount(&shared.ids, now.ok());
+            queue.recount(&shared.ids, now);
             (queue.recorded, queue.uncounted.is_empty())
         };
         loop {
@@ -281,7 +281,7 @@ impl Trail {
     }
 
     /// Counts a read that went well: as an event of its own, or in a folded one (rule A4).
-    pub(super) fn read(&self, read: Read<'_>, slot: Slot) {
+    pub(super) fn read(&self, read: &Read<'_>, slot: Slot) {
         let (closed, start_ticking) = {
             let mut folds = self.shared.folds();
             let closed = folds.count(read, slot, &self.shared.settings, &self.shared.ids);
@@ -472,10 +472,10 @@ impl Writer {
     /// Moves pending events into the batch. `false` when there was nothing at all: then this writer is no
     /// more the writer.
     fn take_pending(&mut self) -> bool {
-        let now = self.shared.clock.now();
+        let now = self.shared.clock.now().ok();
         let mut queue = self.shared.queue();
         if self.events.is_empty() {
-            queue.recount(&self.shared.ids, now.ok());
+            queue.recount(&self.shared.ids, now);
         }
         let room = MAX_BATCH.saturating_sub(self.events.len());
         let taken = queue.pending.len().min(room);

@@ -5,8 +5,10 @@ use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
-use super::wire::Problem;
-use crate::rejection::RejectionKind::{self, *};
+use crate::rejection::{
+    Problem,
+    RejectionKind::{self, *},
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -126,7 +128,8 @@ fn refuse(responses: &mut Map<String, Value>, kinds: Vec<RejectionKind>) {
                 },
             })
         });
-        let example = crate::Rejection::new(kind, "").to_json();
+        let rejection = crate::Rejection::new(kind, "");
+        let example = rejection.problem();
         for content in ["application/json", "application/problem+json"] {
             let examples = &mut response["content"][content]["examples"];
             examples[kind.code()] = json!({ "value": example });

@@ -402,25 +402,6 @@ pub(super) struct Ended {
     message: &'static str,
 }
 
-/// A refusal (RFC 9457). `error` and `detail` are the same sentence.
-#[derive(ToSchema)]
-#[schema(title = "Problem")]
-#[expect(
-    dead_code,
-    reason = "`Rejection` writes it; a test holds the two together"
-)]
-pub(super) struct Problem {
-    /// `about:blank`.
-    r#type: String,
-    /// The status in words.
-    title: String,
-    status: u16,
-    detail: String,
-    /// One word that stays the same.
-    code: String,
-    error: String,
-}
-
 // === impl Fields ===
 
 impl Fields {

@@ -415,6 +415,10 @@ fn s1_a_reason_is_trimmed_and_has_1_to_500_characters() {
         (" \t\r\n\u{a0}\u{3000}", Err(BadReason::Blank)),
         ("\0\u{1b}", Err(BadReason::Blank)),
         (&*format!("{longest}é"), Err(BadReason::TooLong)),
+        ("two\r\n\tlines", Ok("two\r\n\tlines")),
+        ("a\0b", Err(BadReason::Control)),
+        ("a\u{1b}[2Jb", Err(BadReason::Control)),
+        ("a\u{85}b", Err(BadReason::Control)),
     ];
     for (reason, expected) in tests {
         assert_eq!(

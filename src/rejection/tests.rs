@@ -111,7 +111,7 @@ fn r17_a_wrong_field_is_named_to_whoever_sent_it() {
     assert_eq!(rejection.kind(), InvalidRequest);
     assert_eq!(rejection.reason(), rejection.detail());
     let response = rejection.response(&Method::POST, &HeaderMap::new());
-    insta::assert_snapshot!(text(&response), @r#"{"code":"invalid_request","detail":"`reason` must not be \"blank\"","error":"`reason` must not be \"blank\"","status":400,"title":"Bad Request","type":"about:blank"}"#);
+    insta::assert_snapshot!(text(&response), @r#"{"type":"about:blank","title":"Bad Request","status":400,"detail":"`reason` must not be \"blank\"","code":"invalid_request","error":"`reason` must not be \"blank\""}"#);
 }
 
 #[test]

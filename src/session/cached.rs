@@ -19,7 +19,7 @@ use super::{
     memory::{Pair, PairRef},
 };
 use crate::{
-    BoxError,
+    BoxError, Map,
     identity::{Subject, UserId},
 };
 
@@ -44,14 +44,15 @@ pub struct Cached<S> {
 
 #[derive(Default)]
 struct Kept {
-    by_pair: papaya::HashMap<Pair, Arc<Entry>>,
-    pairs: papaya::HashMap<SessionId, Pair>,
+    by_pair: Map<Pair, Arc<Entry>>,
+    pairs: Map<SessionId, Pair>,
     /// Moves with everything that is forgotten, so that an answer that was under way meanwhile is not kept.
     forgotten: AtomicU64,
 }
 
 #[derive(Default)]
 struct Entry {
+    /// The session, and until when it is kept.
     loaded: OnceCell<(Arc<Session>, OffsetDateTime)>,
 }
 
@@ -139,10 +140,10 @@ impl Kept {
 }
 
 impl Entry {
-    /// The session, if it is loaded, not too old and still active.
-    fn fresh(&self, keep: Duration, now: OffsetDateTime) -> Option<&Arc<Session>> {
-        let (session, since) = self.loaded.get()?;
-        (now - *since < keep && session.is_open(now)).then_some(session)
+    /// The session, if it is loaded, still kept and still active.
+    fn fresh(&self, now: OffsetDateTime) -> Option<&Arc<Session>> {
+        let (session, until) = self.loaded.get()?;
+        (now < *until && session.is_open(now)).then_some(session)
     }
 }
 
@@ -169,9 +170,10 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         subject: &Subject,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError> {
-        let usable =
-            |entry: &Entry| !entry.loaded.initialized() || entry.fresh(self.keep, now).is_some();
+        let usable = |entry: &Entry| !entry.loaded.initialized() || entry.fresh(now).is_some();
         let entry = self.kept.entry(PairRef(actor, subject), usable, Self::MOST);
+        // Reckoned here and not at every look: dates are costly to subtract.
+        let keep = time::Duration::try_from(self.keep).unwrap_or(time::Duration::MAX);
         let loaded = entry.loaded.get_or_try_init(|| async {
             let before = self.kept.forgotten.load(Ordering::SeqCst);
             match self.store.active(actor, subject, now).await {
@@ -184,7 +186,7 @@ impl<S: SessionStore> SessionStore for Cached<S> {
                     // Written to, not only read: so whoever moves it later also sees the insert.
                     self.kept.pairs.pin().insert(session.id, pair);
                     if self.kept.forgotten.fetch_add(0, Ordering::SeqCst) == before {
-                        Ok((session, now))
+                        Ok((session, now.saturating_add(keep)))
                     } else {
                         Err(Miss::Outdated)
                     }
@@ -211,7 +213,7 @@ impl<S: SessionStore> SessionStore for Cached<S> {
     fn peek(&self, actor: &UserId, subject: &Subject, now: OffsetDateTime) -> Option<Arc<Session>> {
         let by_pair = self.kept.by_pair.pin();
         let entry = by_pair.get(&PairRef(actor, subject))?;
-        entry.fresh(self.keep, now).cloned()
+        entry.fresh(now).cloned()
     }
 
     async fn get(&self, id: SessionId) -> Result<Option<Arc<Session>>, BoxError> {

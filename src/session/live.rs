@@ -15,7 +15,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 
 use super::{EndedReason, Session, SessionChange, SessionId};
-use crate::{clock::Clock, guarded::race, identity::Subject};
+use crate::{Map, clock::Clock, guarded::race, identity::Subject};
 
 /// What cannot stand in the `Acted-As` header as it is.
 const NOT_IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
@@ -39,7 +39,7 @@ struct State {
 /// All of them. Reads take no lock.
 #[derive(Default)]
 pub(crate) struct Lives {
-    by_id: papaya::HashMap<SessionId, Arc<Live>>,
+    by_id: Map<SessionId, Arc<Live>>,
     /// Moves with every end, so that a look-up that was under way meanwhile is not trusted.
     ends: AtomicU64,
     /// How often news were lost, and up to which of these times the store was asked what became of each.

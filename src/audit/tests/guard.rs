@@ -112,7 +112,7 @@ async fn a1_a_write_reaches_its_handler_only_after_its_intent_is_durable() {
     sink.open(1);
     let guard = entering.await.unwrap();
     assert_eq!(outcomes(&sink.kept()), [Some(Outcome::Intent)]);
-    sink.act_from_now_on(Act::Take);
+    sink.go_on_with(Act::Take);
     guard.complete(StatusCode::OK);
 }
 
@@ -144,7 +144,7 @@ async fn a2_a_refused_intent_gets_its_outcome() {
         let refused = while_time_passes(&clock, entering).await;
         assert_eq!(refused.err(), Some(expected), "{act:?}");
 
-        sink.act_from_now_on(Act::Take);
+        sink.go_on_with(Act::Take);
         let calls = sink.calls().len();
         while_time_passes(&clock, sink.called(calls + 1)).await;
         trail.flush().await.unwrap();

@@ -315,7 +315,7 @@ async fn a4_refusals_leave_half_of_the_queue_to_acted_requests_and_are_counted_b
     assert!(half.is_ready(), "anyone can fill the queue with refusals");
     drop(half);
 
-    sink.act_from_now_on(Act::Take);
+    sink.go_on_with(Act::Take);
     sink.open(1);
     trail.flush().await.unwrap();
     let kept = sink.kept();
@@ -373,7 +373,7 @@ async fn a5_flush_reports_a_failing_sink_and_later_that_all_is_well() {
     // It does not wait for what will not come.
     assert_eq!(trail.flush().await, Err(TrailError::Failing));
 
-    sink.act_from_now_on(Act::Take);
+    sink.go_on_with(Act::Take);
     while_time_passes(&clock, sink.called(sink.calls().len() + 1)).await;
     trail.flush().await.unwrap();
     assert_eq!(paths(&sink.kept()), ["/1"]);
@@ -487,7 +487,7 @@ fn a5_a_runtime_that_goes_away_while_the_sink_fails_takes_the_failure_with_it() 
         assert_eq!(flushed, Err(TrailError::Failing));
     });
     drop(first);
-    sink.act_from_now_on(Act::Take);
+    sink.go_on_with(Act::Take);
     assert_eq!(one_thread().block_on(trail.flush()), Ok(()));
     assert_eq!(paths(&sink.kept()), ["/1"]);
 }
