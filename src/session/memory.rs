@@ -371,16 +371,6 @@ impl fmt::Debug for MemorySessions {
     }
 }
 
-impl Default for PerActor {
-    fn default() -> Self {
-        // Nearly all have one session; growing on demand would begin with room for four.
-        Self {
-            active: Vec::with_capacity(1),
-            starts: VecDeque::with_capacity(1),
-        }
-    }
-}
-
 impl Default for History {
     fn default() -> Self {
         Self(10_000)
