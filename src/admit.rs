@@ -30,6 +30,16 @@ pub(crate) enum Ask {
     Token(crate::token::Carried, Option<Marker>),
 }
 
+#[cfg(feature = "jwt")]
+impl Ask {
+    /// A browser sends it by itself.
+    pub(crate) fn is_cookie(&self) -> bool {
+        use crate::token::CarriedBy;
+
+        matches!(self, Self::Token(carried, _) if carried.by == CarriedBy::Cookie)
+    }
+}
+
 /// A request that may reach its handler.
 pub(crate) struct Admitted {
     pub(crate) acting_as: ActingAs,
@@ -47,6 +57,13 @@ impl Inner {
         ask: Ask,
         route: Route,
     ) -> Result<Admitted, Rejection> {
+        #[cfg_attr(
+            not(feature = "jwt"),
+            expect(
+                clippy::infallible_destructuring_match,
+                reason = "with tokens there are two"
+            )
+        )]
         let marker = match ask {
             Ask::Marker(marker) => marker,
             #[cfg(feature = "jwt")]

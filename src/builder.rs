@@ -14,9 +14,11 @@ use crate::{
     client::Client,
     clock::{Clock, SystemClock},
     consent::Consent,
+    credentials::CredentialIssuer,
     directory::{DirectoryCache, UserDirectory},
     impersonation::{Impersonation, Inner},
     marker::Sources,
+    notifier::{Notifier, Notifying},
     policy::{PathPattern, Routes},
     rejection::{Rejection, RejectionResponse},
     session::{Limits, SessionStore},
@@ -78,6 +80,8 @@ pub struct Builder {
     #[cfg(feature = "jwt")]
     tokens: Option<crate::token::Tokens>,
     reader: Option<Arc<dyn TrailReader>>,
+    notifying: Option<Notifying>,
+    issuer: Option<Arc<dyn CredentialIssuer>>,
     clock: Arc<dyn Clock>,
     query: Option<String>,
     header: Option<String>,
@@ -134,6 +138,8 @@ impl Builder {
             #[cfg(feature = "jwt")]
             tokens: None,
             reader: None,
+            notifying: None,
+            issuer: None,
             clock: Arc::new(SystemClock),
             query: Some("as".to_owned()),
             header: Some("act-as".to_owned()),
@@ -190,6 +196,30 @@ impl Builder {
     #[cfg(feature = "jwt")]
     pub fn tokens(mut self, tokens: crate::token::Tokens) -> Self {
         self.tokens = Some(tokens);
+        self
+    }
+
+    /// Tells users that someone acts as them, as well as it can. Default: nobody is told.
+    pub fn notifier(mut self, notifier: impl Notifier) -> Self {
+        self.notifying = Some(Notifying {
+            notifier: Arc::new(notifier),
+            mandatory: false,
+        });
+        self
+    }
+
+    /// The same, and when it fails there is no start: 503.
+    pub fn require_notifier(mut self, notifier: impl Notifier) -> Self {
+        self.notifying = Some(Notifying {
+            notifier: Arc::new(notifier),
+            mandatory: true,
+        });
+        self
+    }
+
+    /// Hands out the subject's own login with each session, in place of acting tokens. Default: none.
+    pub fn credential_issuer(mut self, issuer: impl CredentialIssuer) -> Self {
+        self.issuer = Some(Arc::new(issuer));
         self
     }
 
@@ -436,6 +466,8 @@ impl Builder {
             #[cfg(feature = "jwt")]
             tokens,
             reader: self.reader,
+            notifying: self.notifying,
+            issuer: self.issuer,
             #[cfg(feature = "control")]
             news: crate::control::news(),
             clock: self.clock,

@@ -107,6 +107,7 @@ mod builder;
 mod checker;
 mod client;
 mod consent;
+mod credentials;
 mod directory;
 mod forbid;
 mod future;
@@ -115,6 +116,7 @@ mod identity;
 mod impersonation;
 mod layer;
 mod marker;
+mod notifier;
 mod people;
 mod policy;
 mod reading;
@@ -128,12 +130,14 @@ pub use self::{
     builder::{Builder, ConfigError},
     checker::{AdminChecker, Caller, CheckerFn, Decision, Grant, checker_fn},
     consent::{Consent, MemoryConsents},
+    credentials::{CredentialIssuer, Credentials},
     directory::{DirectoryUser, MemoryDirectory, UserDirectory},
     forbid::{Forbid, Forbidden},
     future::ResponseFuture,
     identity::{Access, Actor, InvalidUserId, Rank, Rights, Subject, UserId},
     impersonation::{ChangeRequest, Impersonation, SessionWithUser, StartRequest},
     layer::ImpersonationLayer,
+    notifier::{Notice, Notifier, NotifierFn, notifier_fn},
     people::People,
     rejection::{Rejection, RejectionKind},
     service::Impersonate,

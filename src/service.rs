@@ -142,6 +142,8 @@ impl<S> Impersonate<S> {
             return ResponseFuture::passed(self.inner.call(request));
         }
         let config = config.clone();
+        #[cfg(feature = "jwt")]
+        let by_cookie = ask.is_cookie();
         // The ready one answers this request; its clone has to become ready first. See
         // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
         let clone = self.inner.clone();
@@ -149,7 +151,23 @@ impl<S> Impersonate<S> {
         ResponseFuture::acted(Box::pin(async move {
             let Admitted { acting_as, guard } = match config.admit(&mut parts, ask, route).await {
                 Ok(admitted) => admitted,
-                Err(rejection) => return Ok(config.reject(rejection, &parts)),
+                Err(rejection) => {
+                    #[cfg(feature = "jwt")]
+                    let cleared = (by_cookie
+                        && rejection.kind() == crate::RejectionKind::InvalidToken)
+                        .then(|| config.cleared_cookie())
+                        .flatten();
+                    #[cfg_attr(not(feature = "jwt"), expect(unused_mut, reason = "no cookie"))]
+                    let mut response = config.reject(rejection, &parts);
+                    // So that it is refused once, and the person gets on as themselves.
+                    #[cfg(feature = "jwt")]
+                    if let Some(cleared) = cleared {
+                        response
+                            .headers_mut()
+                            .append(http::header::SET_COOKIE, cleared);
+                    }
+                    return Ok(response);
+                }
             };
             match inner.call(Request::from_parts(parts, body)).await {
                 Ok(response) => {

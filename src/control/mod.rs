@@ -54,7 +54,9 @@ use axum::{
 };
 use http::{
     HeaderMap, HeaderValue, StatusCode,
-    header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION},
+    header::{
+        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION, SET_COOKIE,
+    },
     request::Parts,
 };
 use serde::{Serialize, de::DeserializeOwned};
@@ -63,14 +65,14 @@ use uuid::Uuid;
 
 pub(crate) use self::live::{News, news, tell, tell_start};
 use self::wire::{
-    ChangeFields, Current, Ended, EventsPage, Fields, HandedOut, ListQuery, OneSession,
-    SessionsPage, StartAnswer, TokenAnswer, TokenFields, TrailQuery, UsersPage, UsersQuery,
+    ChangeFields, Current, Ended, EventsPage, Fields, ListQuery, OneSession, SessionsPage,
+    StartAnswer, TokenAnswer, TokenFields, TrailQuery, UsersPage, UsersQuery,
 };
 use crate::{
     identity::Subject,
     impersonation::{Impersonation, SessionWithUser},
     rejection::{Rejection, RejectionKind},
-    session::{EndedReason, SessionId},
+    session::SessionId,
     vet::Refusal,
 };
 
@@ -195,7 +197,10 @@ async fn start_as(
 async fn stop(State(impersonation): State<Impersonation>, request: Request) -> Response {
     let (call, _) = Call::of(request);
     let answer = call.stop(&impersonation).await;
-    call.answer(&impersonation, answer)
+    let mut response = call.answer(&impersonation, answer);
+    // Whatever there was to end: this browser wants to be its own again.
+    add_cookies(&mut response, impersonation.inner.cleared_cookies());
+    response
 }
 
 /// End one's own sessions.
@@ -209,7 +214,10 @@ async fn stop(State(impersonation): State<Impersonation>, request: Request) -> R
 async fn end(State(impersonation): State<Impersonation>, request: Request) -> Response {
     let (call, _) = Call::of(request);
     let answer = call.stop(&impersonation).await;
-    call.answer(&impersonation, answer)
+    let mut response = call.answer(&impersonation, answer);
+    // Whatever there was to end: this browser wants to be its own again.
+    add_cookies(&mut response, impersonation.inner.cleared_cookies());
+    response
 }
 
 /// One's own newest active session.
@@ -230,7 +238,7 @@ async fn current(State(impersonation): State<Impersonation>, request: Request) -
 async fn change(State(impersonation): State<Impersonation>, request: Request) -> Response {
     let (call, body) = Call::of(request);
     let answer = call.change(&impersonation, body).await;
-    call.plain(&impersonation, answer)
+    call.answer_with(&impersonation, answer)
 }
 
 /// Sessions, newest first: one's own, or with a right any.
@@ -355,7 +363,7 @@ impl Call {
         impersonation: &Impersonation,
         body: Body,
         subject: Option<Subject>,
-    ) -> Result<(StartAnswer, String), Rejection> {
+    ) -> Result<(StartAnswer, String, Cookies), Rejection> {
         let inner = &impersonation.inner;
         let fields = self.fields::<Fields>(body).await;
         let asked = match (&subject, &fields) {
@@ -375,61 +383,29 @@ impl Call {
             inner.refused(&self.parts, asked.as_ref(), refusal)
         })?;
         let started = impersonation.start(&self.parts, request).await?;
-        let tokens = self.hand_out(impersonation, &started).await?;
+        let credentials = impersonation.hand_out(&started).await?;
         let landing = next.as_deref().and_then(redirect::local);
         let landing = landing.unwrap_or(&inner.after_start);
         let marked = inner.sources.with_marker(landing, &started.session.subject);
         let now = self.now(impersonation)?;
-        let answer = StartAnswer::new(&started, tokens, now, marked.clone());
-        Ok((answer, marked))
+        let answer = StartAnswer::new(&started, &credentials, now, marked.clone());
+        Ok((answer, marked, credentials.cookies))
     }
 
-    /// The tokens of a session that was just started. Without them it does not stay.
-    #[cfg(feature = "jwt")]
-    async fn hand_out(
+    async fn stop(
         &self,
         impersonation: &Impersonation,
-        started: &SessionWithUser,
-    ) -> Result<HandedOut, Rejection> {
-        let Some(tokens) = impersonation.tokens() else {
-            return Ok(HandedOut::default());
-        };
-        match tokens.issue(&started.session) {
-            Ok(issued) => Ok(HandedOut {
-                access_token: Some(issued.access_token),
-                refresh_token: Some(issued.refresh_token),
-                expires_in: Some(issued.expires_in),
-            }),
-            Err(rejection) => {
-                let id = started.session.id;
-                let _ = impersonation
-                    .inner
-                    .end(id, EndedReason::SessionRevoked, None)
-                    .await;
-                Err(rejection)
-            }
-        }
-    }
-
-    #[cfg(not(feature = "jwt"))]
-    async fn hand_out(
-        &self,
-        _: &Impersonation,
-        _: &SessionWithUser,
-    ) -> Result<HandedOut, Rejection> {
-        Ok(HandedOut::default())
-    }
-
-    async fn stop(&self, impersonation: &Impersonation) -> Result<(Ended, String), Rejection> {
+    ) -> Result<(Ended, String, Cookies), Rejection> {
         impersonation.stop(&self.parts).await?;
-        Ok((Ended::default(), impersonation.inner.after_stop.clone()))
+        let to = impersonation.inner.after_stop.clone();
+        Ok((Ended::default(), to, Cookies::new()))
     }
 
     async fn change(
         &self,
         impersonation: &Impersonation,
         body: Body,
-    ) -> Result<OneSession, Rejection> {
+    ) -> Result<(OneSession, Cookies), Rejection> {
         let inner = &impersonation.inner;
         let refused = |refusal| inner.refused(&self.parts, None, refusal);
         let actor = inner.unacted_actor(&self.parts).await.map_err(refused)?;
@@ -446,7 +422,18 @@ impl Call {
         let changed = impersonation
             .change(&self.parts, &session.subject, asked)
             .await?;
-        Ok(OneSession::new(&changed, self.now(impersonation)?))
+        #[cfg(feature = "jwt")]
+        let cookies = match inner.tokens {
+            // It may live longer now.
+            Some(_) => inner
+                .session_cookie(&changed)
+                .map_err(|refusal| refusal.rejection)?,
+            None => None,
+        };
+        #[cfg(not(feature = "jwt"))]
+        let cookies = None;
+        let answer = OneSession::new(&changed, self.now(impersonation)?);
+        Ok((answer, cookies.into_iter().collect()))
     }
 
     async fn revoke(&self, impersonation: &Impersonation, id: &str) -> Result<Ended, Rejection> {
@@ -579,17 +566,35 @@ impl Call {
     fn answer<T: Serialize>(
         &self,
         impersonation: &Impersonation,
-        answer: Result<(T, String), Rejection>,
+        answer: Result<(T, String, Cookies), Rejection>,
     ) -> Response {
-        let wants_json = accepts_json(&self.parts.headers);
-        match answer {
-            Ok((_, to)) if self.is_form() && !wants_json => {
-                let location = HeaderValue::try_from(to);
-                let location = location.unwrap_or_else(|_| HeaderValue::from_static("/"));
-                (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()
-            }
-            answer => self.plain(impersonation, answer.map(|(answer, _)| answer)),
-        }
+        let (answer, to, cookies) = match answer {
+            Ok(answer) => answer,
+            Err(rejection) => return self.refuse(impersonation, rejection),
+        };
+        let mut response = if self.is_form() && !accepts_json(&self.parts.headers) {
+            let location = HeaderValue::try_from(to);
+            let location = location.unwrap_or_else(|_| HeaderValue::from_static("/"));
+            (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()
+        } else {
+            Json(answer).into_response()
+        };
+        add_cookies(&mut response, cookies);
+        response
+    }
+
+    fn answer_with<T: Serialize>(
+        &self,
+        impersonation: &Impersonation,
+        answer: Result<(T, Cookies), Rejection>,
+    ) -> Response {
+        let (answer, cookies) = match answer {
+            Ok((answer, cookies)) => (Ok(answer), cookies),
+            Err(rejection) => (Err(rejection), Cookies::new()),
+        };
+        let mut response = self.plain(impersonation, answer);
+        add_cookies(&mut response, cookies);
+        response
     }
 
     fn plain<T: Serialize>(
@@ -610,6 +615,14 @@ impl Call {
 }
 
 // === what goes around them ===
+
+type Cookies = Vec<HeaderValue>;
+
+fn add_cookies(response: &mut Response, cookies: Cookies) {
+    for cookie in cookies {
+        response.headers_mut().append(SET_COOKIE, cookie);
+    }
+}
 
 /// Nothing is kept, and whatever is refused, by whomever, is refused in the form that the client reads.
 async fn around(

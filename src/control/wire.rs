@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use crate::{
     audit::{AuditEvent, EventName, TrailCursor, TrailFilter, TrailList, TrailPage},
+    credentials::Credentials,
     directory::DirectoryUser,
     identity::{Access, Subject, UserId},
     impersonation::{ChangeRequest, SessionWithUser, StartRequest},
@@ -89,6 +90,10 @@ pub(super) struct ChangeFields {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(title = "Refresh", examples(json!({"refresh_token": "eyJ0eXAiOiJydCtqd3Qi..."})))]
+#[cfg_attr(
+    not(feature = "jwt"),
+    expect(dead_code, reason = "described all the same")
+)]
 pub(super) struct TokenFields {
     /// From the answer of a start, or of another refresh.
     #[schema(required = true, nullable = false)]
@@ -258,14 +263,6 @@ pub(super) struct UsersPage {
     /// The `offset` of the next page; null on the last one.
     #[schema(required)]
     next_offset: Option<usize>,
-}
-
-/// What is handed out with a session, where the host issues tokens.
-#[derive(Default)]
-pub(super) struct HandedOut {
-    pub(super) access_token: Option<String>,
-    pub(super) refresh_token: Option<String>,
-    pub(super) expires_in: Option<Duration>,
 }
 
 /// The answer of a start. The tokens are null where the host issues none.
@@ -470,6 +467,7 @@ impl ChangeFields {
 
 // === impl TokenFields ===
 
+#[cfg(feature = "jwt")]
 impl TokenFields {
     pub(super) fn into_token(self) -> Result<String, String> {
         if self
@@ -492,7 +490,7 @@ impl ListQuery {
             ..SessionFilter::default()
         };
         filter.subject = parse_user("target_user_id", self.target_user_id)?.map(Subject::User);
-        filter.kind = parse_kind(self.impersonation_type)?;
+        filter.kind = parse_kind(self.impersonation_type.as_deref())?;
         filter.is_active = self
             .is_active
             .map(|text| parse("is_active", &text, "true or false"))
@@ -529,7 +527,7 @@ impl TrailQuery {
             ..TrailFilter::default()
         };
         filter.subject = parse_user("target_user_id", self.target_user_id)?.map(Subject::User);
-        filter.kind = parse_kind(self.impersonation_type)?;
+        filter.kind = parse_kind(self.impersonation_type.as_deref())?;
         filter.session = self
             .session_id
             .map(|text| parse::<Uuid>("session_id", &text, "the `id` of a session"))
@@ -627,17 +625,17 @@ impl UserView {
 impl StartAnswer {
     pub(super) fn new(
         started: &SessionWithUser,
-        tokens: HandedOut,
+        credentials: &Credentials,
         now: OffsetDateTime,
         redirect_to: String,
     ) -> Self {
         let left = Duration::try_from(started.session.expires_at - now).unwrap_or_default();
-        let left = tokens.expires_in.unwrap_or(left);
+        let left = credentials.expires_in.unwrap_or(left);
         Self {
             session: SessionView::new(&started.session, now),
             target_user: UserView::of(started),
-            access_token: tokens.access_token,
-            refresh_token: tokens.refresh_token,
+            access_token: credentials.access_token.clone(),
+            refresh_token: credentials.refresh_token.clone(),
             // Rounded up: a session of two hours says 7200 also some microseconds after its start.
             expires_in: left.as_secs() + u64::from(left.subsec_nanos() > 0),
             redirect_to,
@@ -782,8 +780,8 @@ fn parse_user(name: &str, id: Option<String>) -> Result<Option<UserId>, String> 
     parsed.transpose()
 }
 
-fn parse_kind(kind: Option<String>) -> Result<Option<SubjectKind>, String> {
-    match kind.as_deref() {
+fn parse_kind(kind: Option<&str>) -> Result<Option<SubjectKind>, String> {
+    match kind {
         None => Ok(None),
         Some("user") => Ok(Some(SubjectKind::User)),
         Some("anon") => Ok(Some(SubjectKind::Anon)),

@@ -10,7 +10,7 @@ use crate::{
     acting_as::ActingAs,
     admit::Admitted,
     checker::Caller,
-    identity::{Actor, Subject},
+    identity::{Access, Actor, Subject},
     impersonation::Inner,
     marker::{Fault, Marker, is_cross_site},
     policy::Route,
@@ -53,7 +53,11 @@ impl Inner {
             ));
         }
         let now = self.clock.now()?;
-        let claims = self.signer()?.verify(&carried.text, Purpose::Access, now)?;
+        let purpose = match carried.by {
+            CarriedBy::Bearer | CarriedBy::Header => Purpose::Access,
+            CarriedBy::Cookie => Purpose::Cookie,
+        };
+        let claims = self.signer()?.verify(&carried.text, purpose, now)?;
         if marker.is_some_and(|marker| marker.subject != claims.subject) {
             let fault = Fault::Disagree.to_string();
             return Err(Refusal::of(RejectionKind::MalformedMarker, fault).by(&claims.actor));
@@ -63,8 +67,16 @@ impl Inner {
             let actor = match carried.by {
                 CarriedBy::Bearer => self.actor_of_token(&claims, now).await?,
                 CarriedBy::Header => self.actor_beside_token(parts, &claims, now).await?,
+                CarriedBy::Cookie => self.actor_of_cookie(parts, &claims, now).await?,
+            };
+            // Raised after a token was made: whoever holds only the old one stays where they were. A cookie is the
+            // browser's own, and there is one.
+            let most = match carried.by {
+                CarriedBy::Cookie => Access::ReadWrite,
+                CarriedBy::Bearer | CarriedBy::Header => claims.access,
             };
             let acting_as = self.acting_by_token(parts, &actor, &claims, now).await?;
+            let acting_as = acting_as.with_access_at_most(most);
             self.enter(parts, acting_as, route, now).await
         };
         admitted.await.map_err(|refusal| refusal.by(&claims.actor))
@@ -102,6 +114,22 @@ impl Inner {
             Caller::Admin(actor) if *actor.id() == claims.actor => Ok(actor),
             Caller::User(id) if id == claims.actor => Err(self.demoted(claims, now).await),
             _ => Err(invalid("the token is someone else's")),
+        }
+    }
+
+    /// Who acts, where their own login may be on the request, but need not.
+    async fn actor_of_cookie(
+        self: &Arc<Self>,
+        parts: &Parts,
+        claims: &Claims,
+        now: OffsetDateTime,
+    ) -> Result<Actor, Refusal> {
+        let identified = async { self.checker.identify(parts).await };
+        match self.ask("checker", identified).await? {
+            Caller::Anonymous => self.actor_of_token(claims, now).await,
+            Caller::Admin(actor) if *actor.id() == claims.actor => Ok(actor),
+            Caller::User(id) if id == claims.actor => Err(self.demoted(claims, now).await),
+            _ => Err(invalid("the cookie is someone else's")),
         }
     }
 
@@ -155,8 +183,7 @@ impl Inner {
         {
             return Err(invalid("the token's session has ended"));
         }
-        // Raised after the token was made: whoever holds only the old one stays where they were.
-        Ok(acting_as.with_access_at_most(claims.access))
+        Ok(acting_as)
     }
 }
 

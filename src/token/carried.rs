@@ -27,11 +27,14 @@ pub(crate) enum CarriedBy {
     Bearer,
     /// `Impersonation-Token`, beside the actor's own.
     Header,
+    /// The cookie: with their own login or without.
+    Cookie,
 }
 
 impl Signer {
     /// The request's token, if it carries one of ours (rules R2, R3).
     pub(crate) fn carried(&self, headers: &HeaderMap) -> Result<Option<Carried>, Fault> {
+        let cookie = self.cookie(headers)?;
         let beside = headers.get(IMPERSONATION_TOKEN);
         let bearer = headers
             .get(AUTHORIZATION)
@@ -42,10 +45,14 @@ impl Signer {
             (None, None) => {
                 // The first one is not ours; another one must not be either.
                 let mut all = headers.get_all(AUTHORIZATION).iter().filter_map(bearer_of);
-                return match several(&AUTHORIZATION) && all.any(|b| self.is_ours(b)) {
-                    true => Err(Fault::Repeated),
-                    false => Ok(None),
-                };
+                if several(&AUTHORIZATION) && all.any(|b| self.is_ours(b)) {
+                    return Err(Fault::Repeated);
+                }
+                let by = CarriedBy::Cookie;
+                return Ok(cookie.map(|text| Carried {
+                    text: text.to_owned(),
+                    by,
+                }));
             }
             (Some(beside), bearer) => {
                 let text = beside.to_str().map_err(|_| Fault::Encoding)?.trim();
@@ -56,6 +63,10 @@ impl Signer {
             }
             (None, Some(bearer)) => (bearer, CarriedBy::Bearer),
         };
+        if cookie.is_some() {
+            // Two statements, and nothing says which one is meant.
+            return Err(Fault::Repeated);
+        }
         if text.is_empty() {
             return Err(Fault::Empty);
         }
@@ -77,6 +88,7 @@ impl Signer {
 
     /// Takes our tokens out, all of them (rule R9).
     pub(crate) fn strip(&self, headers: &mut HeaderMap) {
+        self.strip_cookie(headers);
         headers.remove(IMPERSONATION_TOKEN);
         let ours = |value: &HeaderValue| bearer_of(value).is_some_and(|b| self.is_ours(b));
         if headers.get_all(AUTHORIZATION).iter().any(ours) {
@@ -128,12 +140,10 @@ fn read<T: for<'de> Deserialize<'de>>(part: &str) -> Option<T> {
 /// Whether it begins as ours do, `typ` being the first thing in their header.
 fn is_piece(token: &str) -> bool {
     // `{"typ":"at+jwt"` is a multiple of three bytes: its encoding does not depend on what follows.
-    [Purpose::Access, Purpose::Refresh]
-        .into_iter()
-        .any(|purpose| {
-            let start = format!("{{\"typ\":\"{}\"", purpose.typ());
-            token.starts_with(&URL_SAFE_NO_PAD.encode(start))
-        })
+    Purpose::ALL.into_iter().any(|purpose| {
+        let start = format!("{{\"typ\":\"{}\"", purpose.typ());
+        token.starts_with(&URL_SAFE_NO_PAD.encode(start))
+    })
 }
 
 /// What stands behind `Bearer`, in any case (RFC 9110, section 11.1).

@@ -184,12 +184,8 @@ impl Inner {
         *subject = Some(claims.subject.clone());
         let refreshed = async {
             let actor = self.actor_of_token(&claims, now).await?;
-            // Not at most what the refresh token says: a raise since then was granted to the same actor.
-            let any = Claims {
-                access: Access::ReadWrite,
-                ..(*claims).clone()
-            };
-            let acting_as = self.acting_by_token(parts, &actor, &any, now).await?;
+            // What the session may do now, whatever it was then: a raise was granted to the same actor.
+            let acting_as = self.acting_by_token(parts, &actor, &claims, now).await?;
             let session = acting_as
                 .session()
                 .ok_or_else(|| invalid("there is no session"))?;

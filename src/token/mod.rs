@@ -13,7 +13,8 @@
 //! 4. A token that is ours and not good is 401, never ignored (rule R4). Other bearers are not ours and are left alone.
 //! 5. One algorithm, the audience is required, keys are found by `kid` and can be rotated: sign with the new one,
 //!    keep the old one for verifying until its last token is gone.
-//! 6. `act` may hold another `act`; only the outermost decides, and more than [`MAX_ACT_DEPTH`] are refused.
+//! 6. With [`Tokens::cookie`] a signed cookie acts a whole browser.
+//! 7. `act` may hold another `act`; only the outermost decides, and more than [`MAX_ACT_DEPTH`] are refused.
 //!
 //! With a token as Bearer the host's own authentication has to step aside: put our layer outside of it, or let it
 //! ask [`LiveTokens::verify`].
@@ -64,6 +65,7 @@ mod admit;
 mod carried;
 mod checker;
 mod claims;
+mod cookie;
 mod live;
 
 pub(crate) use self::carried::{Carried, CarriedBy};
@@ -99,6 +101,7 @@ pub struct Tokens {
     verifying: BTreeMap<String, DecodingKey>,
     leeway: Duration,
     lifetime: Duration,
+    cookie: bool,
 }
 
 /// The settings, tried, and what was verified already.
@@ -106,9 +109,9 @@ pub(crate) struct Signer {
     settings: Tokens,
     kid: String,
     key: EncodingKey,
-    validations: [Validation; 2],
+    validations: [Validation; 3],
     /// By the whole text, so that nothing else is ever taken for it. Reads take no lock.
-    kept: papaya::HashMap<Box<str>, Arc<Claims>>,
+    kept: papaya::HashMap<Box<str>, (Purpose, Arc<Claims>)>,
 }
 
 /// What a token is for. Each has its own `typ`; none passes for another.
@@ -116,6 +119,7 @@ pub(crate) struct Signer {
 pub(crate) enum Purpose {
     Access,
     Refresh,
+    Cookie,
 }
 
 /// Why a token is not good. For the log and the trail.
@@ -163,6 +167,7 @@ impl Tokens {
             verifying: BTreeMap::new(),
             leeway: Duration::from_secs(5),
             lifetime: Duration::from_secs(15 * 60),
+            cookie: false,
         }
     }
 
@@ -203,7 +208,18 @@ impl Tokens {
         self
     }
 
-    /// Tries the settings, with one signature.
+    /// Acts the whole browser that starts a session, by the signed cookie `__Host-impersonation`: every request outside
+    /// of excluded prefixes, until the session is stopped. Default: off.
+    ///
+    /// The cookie names the session and is as old as it is. Where it is on a request, the actor's own login has to be
+    /// theirs if there is one; where there is none, [`AdminChecker::actor`](crate::AdminChecker::actor) tells who they
+    /// are. A cookie whose session is over is refused once, and taken away with that.
+    pub fn cookie(mut self) -> Self {
+        self.cookie = true;
+        self
+    }
+
+    /// Tries the settings, with one signature each.
     pub(crate) fn build(self, now: OffsetDateTime) -> Result<Signer, ConfigError> {
         let invalid = |problem: &str| ConfigError::Invalid {
             setting: "tokens",
@@ -241,8 +257,7 @@ impl Tokens {
             return Err(invalid("must have secrets of at least 32 bytes"));
         }
         let signer = Signer {
-            validations: [Purpose::Access, Purpose::Refresh]
-                .map(|purpose| self.validation(purpose)),
+            validations: Purpose::ALL.map(|purpose| self.validation(purpose)),
             settings: self,
             kid,
             key,
@@ -266,6 +281,7 @@ impl Tokens {
             Purpose::Access => self.audience.clone(),
             // For the issuer alone: a service that forgets to look at `typ` must not take it for access.
             Purpose::Refresh => format!("{}#refresh", self.issuer),
+            Purpose::Cookie => format!("{}#cookie", self.issuer),
         }
     }
 
@@ -295,17 +311,19 @@ impl fmt::Debug for Tokens {
 // === impl Purpose ===
 
 impl Purpose {
+    /// In the order of their declaration.
+    const ALL: [Self; 3] = [Self::Access, Self::Refresh, Self::Cookie];
+
     pub(crate) fn typ(self) -> &'static str {
         match self {
             Self::Access => "at+jwt",
             Self::Refresh => "rt+jwt",
+            Self::Cookie => "ck+jwt",
         }
     }
 
     fn of_typ(typ: &str) -> Option<Self> {
-        [Self::Access, Self::Refresh]
-            .into_iter()
-            .find(|purpose| purpose.typ() == typ)
+        Self::ALL.into_iter().find(|purpose| purpose.typ() == typ)
     }
 }
 
@@ -316,7 +334,7 @@ impl Signer {
     fn end_of(&self, purpose: Purpose, session: &Session, now: OffsetDateTime) -> i64 {
         let end = match purpose {
             Purpose::Access => session.expires_at.min(now + self.settings.lifetime),
-            Purpose::Refresh => session.expires_at,
+            Purpose::Refresh | Purpose::Cookie => session.expires_at,
         };
         end.unix_timestamp() + i64::from(end.nanosecond() > 0)
     }
@@ -349,11 +367,11 @@ impl Signer {
         purpose: Purpose,
         now: OffsetDateTime,
     ) -> Result<Arc<Claims>, BadToken> {
-        if purpose == Purpose::Access
-            && let Some(claims) = self.kept.pin().get(token).cloned()
+        if let Some((kept, claims)) = self.kept.pin().get(token)
+            && *kept == purpose
         {
-            self.in_time(&claims, now)?;
-            return Ok(claims);
+            self.in_time(claims, now)?;
+            return Ok(claims.clone());
         }
         if token.len() > MAX_TOKEN {
             return Err(BadToken::TooLong);
@@ -372,12 +390,12 @@ impl Signer {
                 .map_err(|problem| BadToken::Invalid(problem.to_string()))?;
         let claims = Arc::new(decoded.claims.read()?);
         self.in_time(&claims, now)?;
-        if purpose == Purpose::Access {
+        if purpose != Purpose::Refresh {
             let kept = self.kept.pin();
             if kept.len() >= MOST_KEPT {
                 kept.clear();
             }
-            kept.insert(token.into(), claims.clone());
+            kept.insert(token.into(), (purpose, claims.clone()));
         }
         Ok(claims)
     }
@@ -397,7 +415,7 @@ impl Signer {
     /// Signs and verifies something harmless.
     fn trial(&self, now: OffsetDateTime) -> Result<(), String> {
         let session = claims::of_a_trial(now);
-        for purpose in [Purpose::Access, Purpose::Refresh] {
+        for purpose in Purpose::ALL {
             let token = self.sign(purpose, &session, Uuid::nil(), now);
             let token = token.map_err(|problem| problem.to_string())?;
             self.verify(&token, purpose, now)
