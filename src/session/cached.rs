@@ -42,7 +42,6 @@ pub struct Cached<S> {
     kept: Arc<Kept>,
 }
 
-#[derive(Default)]
 struct Kept {
     by_pair: Map<Pair, Arc<Entry>>,
     pairs: Map<SessionId, Pair>,
@@ -76,6 +75,19 @@ impl<S: SessionStore> Cached<S> {
         let listening = kept.clone();
         store.subscribe(Arc::new(move |change| listening.hear(change)));
         Self { store, keep, kept }
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        // `update_or_insert` grows the map without moving what is in the smaller one, so that every look-up
+        // would have to search both: let whoever makes it grow move everything at once.
+        let by_pair = papaya::HashMap::builder().resize_mode(papaya::ResizeMode::Blocking);
+        Self {
+            by_pair: by_pair.hasher(Default::default()).build(),
+            pairs: Map::default(),
+            forgotten: AtomicU64::default(),
+        }
     }
 }
 
@@ -170,8 +182,7 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         subject: &Subject,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError> {
-        let usable =
-            |entry: &Entry| !entry.loaded.initialized() || entry.fresh(now).is_some();
+        let usable = |entry: &Entry| !entry.loaded.initialized() || entry.fresh(now).is_some();
         let entry = self.kept.entry(PairRef(actor, subject), usable, Self::MOST);
         // Reckoned here and not at every look: dates are costly to subtract.
         let keep = time::Duration::try_from(self.keep).unwrap_or(time::Duration::MAX);
