@@ -170,8 +170,7 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         subject: &Subject,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError> {
-        let usable =
-            |entry: &Entry| !entry.loaded.initialized() || entry.fresh(now).is_some();
+        let usable = |entry: &Entry| !entry.loaded.initialized() || entry.fresh(now).is_some();
         let entry = self.kept.entry(PairRef(actor, subject), usable, Self::MOST);
         // Reckoned here and not at every look: dates are costly to subtract.
         let keep = time::Duration::try_from(self.keep).unwrap_or(time::Duration::MAX);
