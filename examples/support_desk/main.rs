@@ -13,6 +13,10 @@
 //!
 //! Order of the layers, from the outside: authentication, impersonation, the router. The address of the
 //! client is that of its connection; no forwarded header is trusted.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a program, unlike the library, may read the system's clock where it needs it"
+)]
 
 mod admin;
 mod api;

@@ -42,7 +42,6 @@ pub struct Cached<S> {
     kept: Arc<Kept>,
 }
 
-#[derive(Default)]
 struct Kept {
     by_pair: Map<Pair, Arc<Entry>>,
     pairs: Map<SessionId, Pair>,
@@ -76,6 +75,19 @@ impl<S: SessionStore> Cached<S> {
         let listening = kept.clone();
         store.subscribe(Arc::new(move |change| listening.hear(change)));
         Self { store, keep, kept }
+    }
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        // `update_or_insert` grows the map without moving what is in the smaller one, so that every look-up
+        // would have to search both: let whoever makes it grow move everything at once.
+        let by_pair = papaya::HashMap::builder().resize_mode(papaya::ResizeMode::Blocking);
+        Self {
+            by_pair: by_pair.hasher(Default::default()).build(),
+            pairs: Map::default(),
+            forgotten: AtomicU64::default(),
+        }
     }
 }
 

@@ -721,7 +721,7 @@ async fn pgaudit_sudo_and_vault_a_dead_audit_device_is_neither_ignored_nor_hangs
 #[tokio::test]
 async fn asvs_a_newline_forges_no_line() {
     let desk = desk_with(|b| b.fold_reads(Duration::ZERO));
-    let reason = "ticket 1\n{\"name\":\"impersonation.end\"}\r\n\u{2028}\u{85}\u{1b}[2J";
+    let reason = "ticket 1\n{\"name\":\"impersonation.end\"}\r\n\u{2028}\u{202e}";
     let start = StartRequest::new(subject("ines"), reason);
     let (mut from, _) = post("ada", "/start%0a%0d").into_parts();
     let agent = http::HeaderValue::from_bytes(b"agent\tone\xff\xc2\x85").unwrap();
