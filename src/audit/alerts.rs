@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     fmt,
-    ops::Range,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -37,12 +36,12 @@ const MOST_WATCHED: usize = 10_000;
 ///     .refusals(5, 10 * MINUTE)
 ///     .starts(8, 60 * MINUTE)
 ///     .subjects(20, 24 * 60 * MINUTE)
-///     .outside_hours(6..22);
+///     .outside_hours(6, 22);
 /// ```
 pub struct Alerts<S> {
     sink: S,
     rules: Vec<(AlertRule, usize, Duration)>,
-    hours: Option<Range<u8>>,
+    hours: Option<(u8, u8)>,
     hook: Box<dyn Fn(Alert) + Send + Sync>,
     seen: Mutex<Seen>,
 }
@@ -164,10 +163,11 @@ impl<S: AuditSink> Alerts<S> {
         self.rule(AlertRule::Subjects, count, window)
     }
 
-    /// A start outside of these hours, in UTC; `22..6` is the night. Once per actor and hour.
+    /// A start before the hour `from` or from the hour `to` on, in UTC; from 22 to 6 is over night. Once per actor and
+    /// hour.
     #[must_use]
-    pub fn outside_hours(mut self, hours: Range<u8>) -> Self {
-        self.hours = Some(hours);
+    pub fn outside_hours(mut self, from: u8, to: u8) -> Self {
+        self.hours = Some((from, to));
         self
     }
 
@@ -192,11 +192,11 @@ impl<S: AuditSink> Alerts<S> {
                 alerts.extend(seen.count(*rule, event, times, *most, *window));
             }
         }
-        if let (Some(hours), EventName::Start) = (&self.hours, event.name) {
+        if let (Some((from, to)), EventName::Start) = (self.hours, event.name) {
             let hour = event.time.hour();
-            let is_usual = match hours.start <= hours.end {
-                true => hours.contains(&hour),
-                false => hour >= hours.start || hour < hours.end,
+            let is_usual = match from <= to {
+                true => (from..to).contains(&hour),
+                false => hour >= from || hour < to,
             };
             if !is_usual {
                 let window = Duration::from_secs(60 * 60);
@@ -461,7 +461,7 @@ mod tests {
         let alerts = Alerts::new(MemorySink::default(), hook)
             .starts(3, MINUTE * 60)
             .subjects(2, MINUTE * 60)
-            .outside_hours(6..13);
+            .outside_hours(6, 13);
         let start = |subject, minutes| about(event(EventName::Start, "ada", minutes), subject, 1);
         tell(&alerts, [start("ines", 0), start("ines", 1)]).await;
         assert_eq!(*heard.lock().unwrap(), []);
@@ -486,7 +486,7 @@ mod tests {
             [AlertRule::Starts, AlertRule::Subjects, AlertRule::Hours]
         );
         let (heard, hook) = super::tests::heard();
-        let night = Alerts::new(MemorySink::default(), hook).outside_hours(22..13);
+        let night = Alerts::new(MemorySink::default(), hook).outside_hours(22, 13);
         tell(&night, [start("ines", 0), start("ines", 60)]).await;
         assert_eq!(heard.lock().unwrap().len(), 1);
     }
