@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use http::request::Parts;
+use time::OffsetDateTime;
 
 use crate::{
     BoxError,
-    audit::{EventName, InvalidCursor, TrailFilter, TrailList, TrailPage, TrailReader},
+    audit::{
+        EventName, InvalidCursor, Summaries, Summary, TrailFilter, TrailList, TrailPage,
+        TrailReader,
+    },
     guarded::{NoAnswer, guarded},
     identity::Rights,
     impersonation::{Impersonation, Inner},
@@ -38,6 +42,38 @@ impl Impersonation {
     ) -> Result<TrailList, Rejection> {
         let reading = self.open_trail(parts, filter).await?;
         reading.page(&page).await
+    }
+
+    /// What each admin did from `from` to `to`, `to` not included: a week, as a rule. It is a reading of the trail, with
+    /// the same rights. A session that started more than its longest lifetime before `from` is not seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_trail`](Self::read_trail).
+    pub async fn summaries(
+        &self,
+        parts: &Parts,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+    ) -> Result<Vec<Summary>, Rejection> {
+        const AT_ONCE: usize = 500;
+
+        let filter = TrailFilter {
+            from: Some(from - self.inner.settings.max_lifetime),
+            to: Some(to),
+            ..TrailFilter::default()
+        };
+        let reading = self.open_trail(parts, filter).await?;
+        let mut summaries = Summaries::new(from, to);
+        let mut page = Some(TrailPage::first(AT_ONCE));
+        while let Some(next) = page {
+            let list = reading.page(&next).await?;
+            list.events.iter().for_each(|event| summaries.add(event));
+            page = list.next.map(|next| TrailPage::first(AT_ONCE).after(next));
+        }
+        let now = self.inner.clock.now();
+        let now = now.map_err(|error| Refusal::from(error).rejection)?;
+        Ok(summaries.finish(now))
     }
 
     pub(crate) async fn open_trail(

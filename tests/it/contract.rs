@@ -1381,7 +1381,8 @@ async fn sessions_are_told_live_as_they_start_change_and_end() {
     api.desk.clock.advance(Duration::from_secs(15));
     settle().await;
     api.desk.clock.advance(Duration::from_secs(15));
-    assert_eq!(own.next().await, None);
+    let end = poll_once(std::pin::pin!(own.next())).await;
+    assert_eq!(end, std::task::Poll::Ready(None));
 
     for (who, code) in [("", "unauthenticated"), ("mia", "not_admin")] {
         assert_eq!(api.get(who, "/events").await.code(), code);
@@ -1773,4 +1774,42 @@ async fn s8_a_subject_who_withdraws_consent_ends_the_session_with_the_next_reque
         desk.row(&session).await.ended_reason.unwrap().as_str(),
         "subject_gone"
     );
+}
+
+#[tokio::test]
+async fn a_weeks_summary_counts_what_the_trail_has() {
+    let api = Api::new().await;
+    api.start("ada", "ines").await;
+    api.desk.clock.advance(MINUTE * 20);
+    api.call("delete", "ada", "/", None).await.ok();
+    let refused = json!({"target_user_id": "kim", "reason": "r"});
+    api.call("post", "ada", "/", Some(refused)).await;
+    let session = api.desk.start("ada", "otto").await.unwrap();
+    for method in ["GET", "POST", "DELETE"] {
+        api.desk.send(ask(method, "ada", "/?as=otto")).await;
+    }
+    api.desk.clock.advance(MINUTE * 10);
+    api.desk.events().await;
+    let week = |who: &'static str, from| {
+        let handle = api.desk.handle.clone();
+        async move {
+            handle
+                .summaries(&parts(who), from, NOON + MINUTE * 60 * 24 * 7)
+                .await
+        }
+    };
+    let summary = week("root", NOON - MINUTE).await.unwrap();
+    assert_eq!(
+        serde_json::to_value(&summary).unwrap(),
+        json!([
+            {"actor": "ada", "starts": 2, "seconds": 1800, "subjects": 2, "refusals": 1, "writes": 2},
+        ])
+    );
+    // Without the right: one's own.
+    assert_eq!(week("ada", NOON - MINUTE).await.unwrap(), summary);
+    assert_eq!(week("abe", NOON - MINUTE).await.unwrap(), []);
+    // Of a session that began before only the time that is in it.
+    let later = week("root", NOON + MINUTE * 25).await.unwrap();
+    assert_eq!((later[0].starts, later[0].seconds), (0, 300));
+    assert!(api.desk.row(&session).await.ended_at.is_none());
 }
