@@ -19,7 +19,7 @@
 //! 4. Calls that change something are refused when another site makes a browser send them (the scheme of
 //!    `tower_http::csrf`). Nothing is ever changed by `GET`.
 //! 5. `next` is a path on this host; anything else is ignored.
-//! 6. Refusals have the body of [`Rejection`](crate::Rejection).
+//! 6. Refusals have the body of [`Rejection`].
 //!
 //! ```
 //! use axum::Router;
