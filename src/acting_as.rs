@@ -80,6 +80,15 @@ impl ActingAs {
         }))
     }
 
+    /// The same with no more than this access. Only before anyone else has it.
+    #[cfg(feature = "jwt")]
+    pub(crate) fn with_access_at_most(mut self, access: Access) -> Self {
+        if let Some(inner) = Arc::get_mut(&mut self.0) {
+            inner.access = inner.access.min(access);
+        }
+        self
+    }
+
     /// The person really there, who is accountable. Their rights must not decide what the request may do.
     #[must_use]
     pub fn actor(&self) -> &Actor {

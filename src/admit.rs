@@ -21,6 +21,25 @@ use crate::{
     vet::{Freshness, Refusal, not_admin},
 };
 
+/// What a request says about whom it acts as.
+pub(crate) enum Ask {
+    /// A marker, which grants nothing by itself.
+    Marker(Marker),
+    /// A token, maybe beside a marker.
+    #[cfg(feature = "jwt")]
+    Token(crate::token::Carried, Option<Marker>),
+}
+
+#[cfg(feature = "jwt")]
+impl Ask {
+    /// A browser sends it by itself.
+    pub(crate) fn is_cookie(&self) -> bool {
+        use crate::token::CarriedBy;
+
+        matches!(self, Self::Token(carried, _) if carried.by == CarriedBy::Cookie)
+    }
+}
+
 /// A request that may reach its handler.
 pub(crate) struct Admitted {
     pub(crate) acting_as: ActingAs,
@@ -35,9 +54,23 @@ impl Inner {
     pub(crate) async fn admit(
         self: &Arc<Self>,
         parts: &mut Parts,
-        marker: Marker,
+        ask: Ask,
         route: Route,
     ) -> Result<Admitted, Rejection> {
+        #[cfg_attr(
+            not(feature = "jwt"),
+            expect(
+                clippy::infallible_destructuring_match,
+                reason = "with tokens there are two"
+            )
+        )]
+        let marker = match ask {
+            Ask::Marker(marker) => marker,
+            #[cfg(feature = "jwt")]
+            Ask::Token(carried, marker) => {
+                return self.admit_token(parts, &carried, marker, route).await;
+            }
+        };
         let subject = marker.subject.clone();
         match self.try_admit(parts, marker, route).await {
             Ok(admitted) => Ok(admitted),
@@ -45,6 +78,15 @@ impl Inner {
                 self.note(parts, Some(&subject), &refusal);
                 Err(refusal.rejection)
             }
+        }
+    }
+
+    /// Takes every marker out (rule R9).
+    pub(crate) fn strip(&self, parts: &mut Parts) {
+        self.sources.strip(parts);
+        #[cfg(feature = "jwt")]
+        if let Some(tokens) = &self.tokens {
+            tokens.strip(&mut parts.headers);
         }
     }
 
@@ -104,7 +146,7 @@ impl Inner {
     }
 
     /// The checks that do not depend on the route.
-    async fn acting_as(
+    pub(crate) async fn acting_as(
         self: &Arc<Self>,
         parts: &Parts,
         actor: &Actor,
@@ -177,7 +219,7 @@ impl Inner {
     }
 
     /// The checks of the route, then the step into the handler: extensions, marker, trail.
-    async fn enter(
+    pub(crate) async fn enter(
         self: &Arc<Self>,
         parts: &mut Parts,
         acting_as: ActingAs,
@@ -219,13 +261,13 @@ impl Inner {
         changes
             .into_iter()
             .for_each(|change| change(&mut parts.extensions));
-        self.sources.strip(parts);
+        self.strip(parts);
         parts.extensions.insert(acting_as.clone());
         Ok(Admitted { acting_as, guard })
     }
 
     /// The open session of this actor for this subject.
-    async fn session_of(
+    pub(crate) async fn session_of(
         &self,
         sessions: &Arc<dyn SessionStore>,
         actor: &UserId,
@@ -242,7 +284,7 @@ impl Inner {
     }
 
     /// Refuses a session that was idle for too long, and ends it (rule S4).
-    async fn not_idle(
+    pub(crate) async fn not_idle(
         self: &Arc<Self>,
         sessions: &Arc<dyn SessionStore>,
         session: Arc<Session>,
@@ -269,7 +311,7 @@ impl Inner {
     }
 
     /// Ends a session because of what this request has shown, and refuses the request.
-    async fn end_now(
+    pub(crate) async fn end_now(
         self: &Arc<Self>,
         session: Arc<Session>,
         reason: EndedReason,

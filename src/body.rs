@@ -123,6 +123,10 @@ where
             KindProj::Acted { mut body, end } => {
                 let untouched = std::mem::replace(&mut end.untouched, false);
                 if let Some(reason) = end.check(None) {
+                    if body.is_end_stream() {
+                        // All of it has arrived: there is nothing to cut.
+                        return Poll::Ready(None);
+                    }
                     if untouched
                         && let Poll::Ready(whole) = body.as_mut().poll_frame(cx)
                         && (whole.is_none() || body.is_end_stream())

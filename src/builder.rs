@@ -9,14 +9,16 @@ use crate::{
     BoxError,
     acting_as::ActingAs,
     assume::Assume,
-    audit::{AuditSink, Ids, Trail, TrailSettings},
+    audit::{AuditSink, Ids, Trail, TrailReader, TrailSettings},
     checker::AdminChecker,
     client::Client,
     clock::{Clock, SystemClock},
     consent::Consent,
+    credentials::CredentialIssuer,
     directory::{DirectoryCache, UserDirectory},
     impersonation::{Impersonation, Inner},
     marker::Sources,
+    notifier::{Notifier, Notifying},
     policy::{PathPattern, Routes},
     rejection::{Rejection, RejectionResponse},
     session::{Limits, SessionStore},
@@ -35,6 +37,7 @@ const RESERVED: &[&str] = &[
     "expect",
     "forwarded",
     "host",
+    "impersonation-token",
     "keep-alive",
     "origin",
     "pragma",
@@ -74,6 +77,11 @@ pub struct Builder {
     directory: Option<Arc<dyn UserDirectory>>,
     sessions: Option<Arc<dyn SessionStore>>,
     consent: Option<Arc<dyn Consent>>,
+    #[cfg(feature = "jwt")]
+    tokens: Option<crate::token::Tokens>,
+    reader: Option<Arc<dyn TrailReader>>,
+    notifying: Option<Notifying>,
+    issuer: Option<Arc<dyn CredentialIssuer>>,
     clock: Arc<dyn Clock>,
     query: Option<String>,
     header: Option<String>,
@@ -127,6 +135,11 @@ impl Builder {
             directory: None,
             sessions: None,
             consent: None,
+            #[cfg(feature = "jwt")]
+            tokens: None,
+            reader: None,
+            notifying: None,
+            issuer: None,
             clock: Arc::new(SystemClock),
             query: Some("as".to_owned()),
             header: Some("act-as".to_owned()),
@@ -175,6 +188,44 @@ impl Builder {
     /// Users must have allowed it, at the start and on every request (rule S8). Default: not asked.
     pub fn require_consent(mut self, consent: impl Consent) -> Self {
         self.consent = Some(Arc::new(consent));
+        self
+    }
+
+    /// Hands out acting tokens and takes them, see [`token`](crate::token). Needs [`sessions`](Self::sessions).
+    /// Default: no tokens.
+    #[cfg(feature = "jwt")]
+    pub fn tokens(mut self, tokens: crate::token::Tokens) -> Self {
+        self.tokens = Some(tokens);
+        self
+    }
+
+    /// Tells users that someone acts as them, as well as it can. Default: nobody is told.
+    pub fn notifier(mut self, notifier: impl Notifier) -> Self {
+        self.notifying = Some(Notifying {
+            notifier: Arc::new(notifier),
+            mandatory: false,
+        });
+        self
+    }
+
+    /// The same, and when it fails there is no start: 503.
+    pub fn require_notifier(mut self, notifier: impl Notifier) -> Self {
+        self.notifying = Some(Notifying {
+            notifier: Arc::new(notifier),
+            mandatory: true,
+        });
+        self
+    }
+
+    /// Hands out the subject's own login with each session, in place of acting tokens. Default: none.
+    pub fn credential_issuer(mut self, issuer: impl CredentialIssuer) -> Self {
+        self.issuer = Some(Arc::new(issuer));
+        self
+    }
+
+    /// Reads what the sink writes, for [`Impersonation::read_trail`] and the HTTP API. Default: none.
+    pub fn trail_reader(mut self, reader: impl TrailReader) -> Self {
+        self.reader = Some(Arc::new(reader));
         self
     }
 
@@ -395,6 +446,8 @@ impl Builder {
             }
         }
         self.check_numbers()?;
+        #[cfg(feature = "jwt")]
+        let tokens = self.signer()?;
         let ids = Arc::new(Ids::default());
         let trail = TrailSettings {
             timeout: self.settings.audit_timeout,
@@ -410,6 +463,13 @@ impl Builder {
             directory: self.directory.map(|d| DirectoryCache::new(d, keep)),
             sessions: self.sessions,
             consent: self.consent,
+            #[cfg(feature = "jwt")]
+            tokens,
+            reader: self.reader,
+            notifying: self.notifying,
+            issuer: self.issuer,
+            #[cfg(feature = "control")]
+            news: crate::control::news(),
             clock: self.clock,
             trail,
             ids,
@@ -426,6 +486,24 @@ impl Builder {
             starting: Default::default(),
             sweeping: Default::default(),
         }))
+    }
+
+    #[cfg(feature = "jwt")]
+    fn signer(&self) -> Result<Option<Arc<crate::token::Signer>>, ConfigError> {
+        let Some(tokens) = &self.tokens else {
+            return Ok(None);
+        };
+        if self.sessions.is_none() {
+            return Err(invalid(
+                "tokens",
+                "need `sessions`, which they live and die with",
+            ));
+        }
+        let now = self
+            .clock
+            .now()
+            .map_err(|error| invalid("clock", &error.to_string()))?;
+        Ok(Some(Arc::new(tokens.clone().build(now)?)))
     }
 
     fn sources(&self) -> Result<Sources, ConfigError> {

@@ -115,6 +115,7 @@ pub enum Subject {
 }
 
 /// What an acted request may do.
+#[cfg_attr(feature = "control", derive(utoipa::ToSchema))]
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]

@@ -18,16 +18,18 @@ use crate::{
     BoxError,
     acting_as::ActingAs,
     assume::Assume,
-    audit::{AuditEvent, AuditSink, EventName, Ids, Trail},
+    audit::{AuditEvent, AuditSink, EventName, Ids, Trail, TrailReader},
     builder::{Builder, Settings},
     checker::{AdminChecker, Caller, Grant},
     client::{Client, user_agent},
     clock::Clock,
     consent::Consent,
+    credentials::CredentialIssuer,
     directory::{DirectoryCache, DirectoryUser},
     identity::{Access, Actor, Rights, Subject, UserId},
     layer::ImpersonationLayer,
     marker::{Sources, check_reason, has_controls},
+    notifier::Notifying,
     policy::{self, Denial, Routes},
     rejection::{Rejection, RejectionKind, RejectionResponse},
     session::{
@@ -74,6 +76,13 @@ pub(crate) struct Inner {
     pub(crate) directory: Option<DirectoryCache>,
     pub(crate) sessions: Option<Arc<dyn SessionStore>>,
     pub(crate) consent: Option<Arc<dyn Consent>>,
+    #[cfg(feature = "jwt")]
+    pub(crate) tokens: Option<Arc<crate::token::Signer>>,
+    pub(crate) reader: Option<Arc<dyn TrailReader>>,
+    pub(crate) notifying: Option<Notifying>,
+    pub(crate) issuer: Option<Arc<dyn CredentialIssuer>>,
+    #[cfg(feature = "control")]
+    pub(crate) news: crate::control::News,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) trail: Trail,
     pub(crate) ids: Arc<Ids>,
@@ -255,7 +264,13 @@ impl Impersonation {
     pub(crate) fn new(inner: Inner) -> Self {
         if let Some(sessions) = &inner.sessions {
             let lives = inner.lives.clone();
-            sessions.subscribe(Arc::new(move |change| lives.hear(change)));
+            #[cfg(feature = "control")]
+            let news = inner.news.clone();
+            sessions.subscribe(Arc::new(move |change| {
+                lives.hear(change);
+                #[cfg(feature = "control")]
+                crate::control::tell(&news, change);
+            }));
         }
         Self {
             inner: Arc::new(inner),
@@ -562,9 +577,13 @@ impl Inner {
         self.ask("session store", async { Ok(check.await) })
             .await?
             .map_err(not_started)?;
+        // Told before there is anything to take back.
+        self.notify_start(&session).await?;
+        let told = self.notifying.as_ref().map(|_| session.clone());
         // From here on the trail says, or will say once its sink is back, that this session starts.
         let id = session.id;
         if let Err(error) = self.trail.record_durable(event.clone()).await {
+            self.untell(told);
             return Err(self.take_back([event], error.into()));
         }
         let start = sessions.start(session, &limits);
@@ -575,12 +594,23 @@ impl Inner {
                     .iter()
                     .for_each(|session| self.record_end(session, None));
                 self.keep_swept();
+                #[cfg(feature = "control")]
+                crate::control::tell_start(&self.news, &session);
                 Ok(session)
             }
             Err(refusal) => {
                 self.end_unanswered(id, &refusal).await;
+                self.untell(told);
                 Err(self.take_back([event], refusal))
             }
+        }
+    }
+
+    /// Whoever was told of a start hears that it is over before it began.
+    fn untell(self: &Arc<Self>, told: Option<Session>) {
+        if let Some(session) = told {
+            let at = session.started_at;
+            self.notify_end(&session.ended(EndedReason::SessionRevoked, at));
         }
     }
 
@@ -851,7 +881,7 @@ impl Inner {
     }
 
     /// Tells everyone that a session has ended, and the trail.
-    fn record_end(&self, session: &Session, by: Option<UserId>) {
+    fn record_end(self: &Arc<Self>, session: &Session, by: Option<UserId>) {
         let reason = session.ended_reason.unwrap_or(EndedReason::Timeout);
         self.lives.end(session.id, reason);
         self.trail.unfold_session(session.id);
@@ -862,6 +892,8 @@ impl Inner {
             event.actor = by;
         }
         self.trail.record(event);
+        self.notify_end(session);
+        self.revoke_credentials(session);
     }
 
     fn session_event(&self, name: EventName, session: &Session, at: OffsetDateTime) -> AuditEvent {
@@ -924,7 +956,7 @@ impl Inner {
         join("session store", ending.await)
     }
 
-    async fn end_due(&self) -> Result<(), Refusal> {
+    async fn end_due(self: &Arc<Self>) -> Result<(), Refusal> {
         const AT_ONCE: usize = 500;
 
         let sessions = self.store()?;

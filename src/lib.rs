@@ -78,9 +78,11 @@
 //! | feature | adds |
 //! | --- | --- |
 //! | `axum` | extractors and guards for handlers; client address and route from axum |
-//! | `control` | start, stop, current, list over HTTP, as an `axum::Router` |
+//! | `control` | the HTTP API with its OpenAPI document, as an `axum::Router` |
 //! | `conformance` | the test suites for your own stores and sinks |
-//! | `full` | all of them |
+//! | `jwt` | acting tokens for the services behind; an `AdminChecker` for JWT bearers |
+//! | `jwt-aws-lc-rs`, `jwt-rust-crypto` | the cryptography for `jwt`: exactly one of them, see `token` |
+//! | `full` | all of them, with `jwt-aws-lc-rs` |
 //!
 //! # Runtime
 //!
@@ -94,6 +96,8 @@ pub mod clock;
 #[cfg(feature = "control")]
 pub mod control;
 pub mod session;
+#[cfg(feature = "jwt")]
+pub mod token;
 
 mod acting_as;
 mod admit;
@@ -103,6 +107,7 @@ mod builder;
 mod checker;
 mod client;
 mod consent;
+mod credentials;
 mod directory;
 mod forbid;
 mod future;
@@ -111,7 +116,10 @@ mod identity;
 mod impersonation;
 mod layer;
 mod marker;
+mod notifier;
+mod people;
 mod policy;
+mod reading;
 mod rejection;
 mod service;
 mod vet;
@@ -122,12 +130,15 @@ pub use self::{
     builder::{Builder, ConfigError},
     checker::{AdminChecker, Caller, CheckerFn, Decision, Grant, checker_fn},
     consent::{Consent, MemoryConsents},
+    credentials::{CredentialIssuer, Credentials},
     directory::{DirectoryUser, MemoryDirectory, UserDirectory},
     forbid::{Forbid, Forbidden},
     future::ResponseFuture,
     identity::{Access, Actor, InvalidUserId, Rank, Rights, Subject, UserId},
     impersonation::{ChangeRequest, Impersonation, SessionWithUser, StartRequest},
     layer::ImpersonationLayer,
+    notifier::{Notice, Notifier, NotifierFn, notifier_fn},
+    people::People,
     rejection::{Rejection, RejectionKind},
     service::Impersonate,
 };

@@ -11,6 +11,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
     header::{
         ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+        WWW_AUTHENTICATE,
     },
     request::Parts,
 };
@@ -118,11 +119,19 @@ kinds! {
     NothingToEnd = NOT_FOUND, "no_active_session", "No active impersonation session found";
     /// The call needs a right that the actor does not have.
     MissingRight = FORBIDDEN, "missing_right", "You do not have the right to do this.";
+    /// The acting token is not good, or its session has ended.
+    InvalidToken = UNAUTHORIZED, "invalid_token",
+        "Unauthorized: the token is invalid or its session has ended.";
+    /// The API has nothing there.
+    NotFound = NOT_FOUND, "not_found", "Not found";
+    /// The API has something there, but not for this method.
+    MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed";
 }
 
 /// The body of a refusal as JSON: RFC 9457, with two members of ours.
 #[derive(Serialize)]
-struct Problem<'a> {
+#[cfg_attr(feature = "control", derive(utoipa::ToSchema))]
+pub(crate) struct Problem<'a> {
     r#type: &'static str,
     title: &'static str,
     status: u16,
@@ -249,6 +258,11 @@ impl Rejection {
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+        if self.kind() == RejectionKind::InvalidToken {
+            // RFC 6750, section 3.
+            let challenge = HeaderValue::from_static("Bearer error=\"invalid_token\"");
+            headers.insert(WWW_AUTHENTICATE, challenge);
+        }
         if let Some(wait) = self.retry_after() {
             // Rounded up: who comes back right then must not be too early.
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -259,17 +273,20 @@ impl Rejection {
     }
 
     fn json(&self) -> String {
+        // Text and a number: nothing that could fail.
+        serde_json::to_string(&self.problem()).unwrap_or_default()
+    }
+
+    pub(crate) fn problem(&self) -> Problem<'_> {
         let status = self.kind().status();
-        let problem = Problem {
+        Problem {
             r#type: "about:blank",
             title: status.canonical_reason().unwrap_or("Refused"),
             status: status.as_u16(),
             detail: self.detail(),
             code: self.kind().code(),
             error: self.detail(),
-        };
-        // Text and a number: nothing that could fail.
-        serde_json::to_string(&problem).unwrap_or_default()
+        }
     }
 
     /// A page that says what happened and leads out. It needs no style and no script, so it works under

@@ -18,11 +18,11 @@ use tower_service::Service;
 use crate::{
     BoxError,
     acting_as::ActingAs,
-    admit::Admitted,
+    admit::{Admitted, Ask},
     body::ResponseBody,
     future::ResponseFuture,
     impersonation::{Impersonation, Inner},
-    marker::{Fault, Marker},
+    marker::Fault,
     policy::Route,
     rejection::{Rejection, WayOut},
     session::live::acted_as,
@@ -84,16 +84,28 @@ where
 
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        let sources = &self.impersonation.inner.sources;
-        match sources.find(request.uri(), request.headers()) {
+        match self.find(&request) {
             Ok(None) => ResponseFuture::passed(self.inner.call(request)),
-            Ok(Some(marker)) => self.call_marked(request, marker),
+            Ok(Some(ask)) => self.call_marked(request, ask),
             Err(fault) => ResponseFuture::refused(self.refuse_malformed(request, fault)),
         }
     }
 }
 
 impl<S> Impersonate<S> {
+    /// What makes the request one to act (rules R1 to R3).
+    fn find<ReqBody>(&self, request: &Request<ReqBody>) -> Result<Option<Ask>, Fault> {
+        let config = &self.impersonation.inner;
+        let marker = config.sources.find(request.uri(), request.headers())?;
+        #[cfg(feature = "jwt")]
+        if let Some(tokens) = &config.tokens
+            && let Some(carried) = tokens.carried(request.headers())?
+        {
+            return Ok(Some(Ask::Token(carried, marker)));
+        }
+        Ok(marker.map(Ask::Marker))
+    }
+
     #[cold]
     fn refuse_malformed<ReqBody, ResBody>(
         &self,
@@ -111,7 +123,7 @@ impl<S> Impersonate<S> {
     fn call_marked<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
-        marker: Marker,
+        ask: Ask,
     ) -> ResponseFuture<S::Future, ResBody, S::Error>
     where
         S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
@@ -125,20 +137,37 @@ impl<S> Impersonate<S> {
             .routes
             .classify(&parts.method, parts.uri.path(), &parts.headers);
         if route == Route::Excluded {
-            config.sources.strip(&mut parts);
+            config.strip(&mut parts);
             let request = Request::from_parts(parts, body);
             return ResponseFuture::passed(self.inner.call(request));
         }
         let config = config.clone();
+        #[cfg(feature = "jwt")]
+        let by_cookie = ask.is_cookie();
         // The ready one answers this request; its clone has to become ready first. See
         // https://docs.rs/tower/latest/tower/trait.Service.html#be-careful-when-cloning-inner-services
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
         ResponseFuture::acted(Box::pin(async move {
-            let Admitted { acting_as, guard } = match config.admit(&mut parts, marker, route).await
-            {
+            let Admitted { acting_as, guard } = match config.admit(&mut parts, ask, route).await {
                 Ok(admitted) => admitted,
-                Err(rejection) => return Ok(config.reject(rejection, &parts)),
+                Err(rejection) => {
+                    #[cfg(feature = "jwt")]
+                    let cleared = (by_cookie
+                        && rejection.kind() == crate::RejectionKind::InvalidToken)
+                        .then(|| config.cleared_cookie())
+                        .flatten();
+                    #[cfg_attr(not(feature = "jwt"), expect(unused_mut, reason = "no cookie"))]
+                    let mut response = config.reject(rejection, &parts);
+                    // So that it is refused once, and the person gets on as themselves.
+                    #[cfg(feature = "jwt")]
+                    if let Some(cleared) = cleared {
+                        response
+                            .headers_mut()
+                            .append(http::header::SET_COOKIE, cleared);
+                    }
+                    return Ok(response);
+                }
             };
             match inner.call(Request::from_parts(parts, body)).await {
                 Ok(response) => {

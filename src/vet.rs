@@ -97,6 +97,8 @@ impl Refusal {
     fn event_name(&self) -> EventName {
         match self.rejection.kind() {
             RejectionKind::NotAdmin => EventName::PrivilegeViolation,
+            // The same behind a token.
+            _ if self.rule == RejectionKind::NotAdmin.code() => EventName::PrivilegeViolation,
             _ => EventName::Denied,
         }
     }

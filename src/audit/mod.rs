@@ -35,16 +35,20 @@ use async_trait::async_trait;
 
 use crate::BoxError;
 
+mod alerts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod event;
 mod fold;
 mod guard;
+mod reader;
 mod sinks;
 mod trail;
 
 pub use self::{
+    alerts::{Alert, AlertRule, Alerts, Summaries, Summary},
     event::{AuditEvent, EventName, Outcome},
+    reader::{InvalidCursor, TrailCursor, TrailFilter, TrailList, TrailPage, TrailReader},
     sinks::{FanOut, JsonLines, MemorySink, SinkFn, TracingSink, sink_fn},
     trail::{Trail, TrailError},
 };

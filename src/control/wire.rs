@@ -7,104 +7,393 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use time::OffsetDateTime;
+use utoipa::{
+    IntoParams, ToSchema,
+    openapi::schema::{ObjectBuilder, Schema, SchemaType, Type},
+};
 use uuid::Uuid;
 
 use crate::{
+    audit::{AuditEvent, EventName, TrailCursor, TrailFilter, TrailList, TrailPage},
+    credentials::Credentials,
     directory::DirectoryUser,
     identity::{Access, Subject, UserId},
-    impersonation::{SessionWithUser, StartRequest},
+    impersonation::{ChangeRequest, SessionWithUser, StartRequest},
+    people::People,
     rejection::Rejection,
     session::{EndedReason, Page, Session, SessionFilter, SessionId, SessionList, SubjectKind},
 };
 
-/// The most sessions in one page.
+/// The most sessions, events or users in one page.
 const MAX_LIMIT: usize = 500;
 
 /// The fields of a start. All optional here, so that what is missing can be named.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(
+    title = "Start",
+    description = "A start. One of `target_user_id`, `email` and `public_id`, but for `/anon` and `/service`.",
+    examples(
+        json!({"target_user_id": "ines", "reason": "ticket 4711: cannot pay"}),
+        json!({
+            "email": "ines@shop.example", "reason": "ticket 4711: cannot pay", "access": "read_write",
+            "ticket": "4711", "duration": 600, "next": "/orders"
+        }),
+    )
+)]
 pub(super) struct Fields {
+    /// The user's id.
     #[serde(default, deserialize_with = "text_or_number")]
+    #[schema(schema_with = text_or_number_schema)]
     target_user_id: Option<String>,
+    /// The user's e-mail address instead.
     email: Option<String>,
+    /// The user's public id instead.
     public_id: Option<String>,
+    /// Why: not blank, at most 500 characters.
+    #[schema(required = true, nullable = false, min_length = 1)]
     reason: Option<String>,
+    /// Default: `read_only`.
+    #[schema(value_type = Option<Access>)]
     access: Option<String>,
+    /// The case that this belongs to, at most 128 characters.
     ticket: Option<String>,
+    /// In seconds. Default: as long as is allowed.
     #[serde(default, deserialize_with = "text_or_number")]
+    #[schema(schema_with = text_or_number_schema)]
     duration: Option<String>,
+    /// Where a browser goes then: a path on this host.
     pub(super) next: Option<String>,
 }
 
-/// The query of a list.
-#[derive(Debug, Default, Deserialize)]
+/// The fields of a change.
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(
+    title = "Change",
+    examples(json!({"access": "read_write", "duration": 1800, "reason": "ticket 4711: has to correct the address"}))
+)]
+pub(super) struct ChangeFields {
+    /// Why: not blank, at most 500 characters.
+    #[schema(required = true, nullable = false, min_length = 1)]
+    reason: Option<String>,
+    /// The new access.
+    #[schema(value_type = Option<Access>)]
+    access: Option<String>,
+    /// How long from now, in seconds.
+    #[serde(default, deserialize_with = "text_or_number")]
+    #[schema(schema_with = text_or_number_schema)]
+    duration: Option<String>,
+}
+
+/// The fields of a refresh.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(title = "Refresh", examples(json!({"refresh_token": "eyJ0eXAiOiJydCtqd3Qi..."})))]
+#[cfg_attr(
+    not(feature = "jwt"),
+    expect(dead_code, reason = "described all the same")
+)]
+pub(super) struct TokenFields {
+    /// From the answer of a start, or of another refresh.
+    #[schema(required = true, nullable = false)]
+    refresh_token: Option<String>,
+    /// `refresh_token`, for clients of OAuth 2.0.
+    grant_type: Option<String>,
+}
+
+/// The query of a list.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// At most this many. Default: 50.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<String>,
+    /// Without this many of the newest. Not together with `cursor`.
+    #[param(value_type = Option<u32>)]
     offset: Option<String>,
+    /// The `next_cursor` of another page.
+    #[param(value_type = Option<Uuid>)]
     cursor: Option<String>,
+    /// Those of this admin. Others' need the right to list sessions.
     admin_user_id: Option<String>,
+    /// Those for this user.
     target_user_id: Option<String>,
+    /// Those of this type.
+    #[param(value_type = Option<SubjectKind>)]
     impersonation_type: Option<String>,
+    /// Only active ones, or only ended ones.
+    #[param(value_type = Option<bool>)]
     is_active: Option<String>,
+    /// Started then or later.
+    #[param(value_type = Option<String>, format = DateTime)]
     from: Option<String>,
+    /// Started before then.
+    #[param(value_type = Option<String>, format = DateTime)]
     to: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// The query of the trail.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct TrailQuery {
+    /// At most this many. Default: 50, as CSV all.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
+    limit: Option<String>,
+    /// Without this many of the newest. Not together with `cursor`.
+    #[param(value_type = Option<u32>)]
+    offset: Option<String>,
+    /// The `next_cursor` of another page.
+    cursor: Option<String>,
+    /// Those of this admin. Others' need the right to read the trail.
+    admin_user_id: Option<String>,
+    /// Those about this user.
+    target_user_id: Option<String>,
+    /// Those about this type of subject.
+    #[param(value_type = Option<SubjectKind>)]
+    impersonation_type: Option<String>,
+    /// Those of this session.
+    #[param(value_type = Option<Uuid>)]
+    session_id: Option<String>,
+    /// Those of this name, such as `impersonation.start`.
+    #[param(schema_with = event_name_schema)]
+    name: Option<String>,
+    /// Then or later.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<String>,
+    /// Before then.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<String>,
+}
+
+/// The query of a search for users.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct UsersQuery {
+    /// Part of an id, a login or a name. Default: everyone.
+    q: Option<String>,
+    /// At most this many. Default: 50.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
+    limit: Option<String>,
+    /// The `next_offset` of another page.
+    #[param(value_type = Option<u32>)]
+    offset: Option<String>,
+}
+
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(
+    title = "Session",
+    examples(json!({
+        "id": "019aa0f3-5c00-7000-8000-000000000001", "admin_user_id": "ada", "target_user_id": "ines",
+        "impersonation_type": "user", "target_role": "customer", "access": "read_only",
+        "reason": "ticket 4711: cannot pay", "ticket": null, "started_at": "2026-11-20T12:00:00Z",
+        "expires_at": "2026-11-20T14:00:00Z", "ended_at": null, "ended_reason": null, "is_active": true,
+        "ip_address": "192.0.2.1", "user_agent": "curl/8.5.0"
+    }))
+)]
 pub(super) struct SessionView {
+    #[schema(value_type = Uuid)]
     id: SessionId,
+    #[schema(value_type = String)]
     admin_user_id: UserId,
+    #[schema(value_type = Option<String>, required)]
     target_user_id: Option<UserId>,
+    #[schema(value_type = SubjectKind)]
     impersonation_type: &'static str,
+    #[schema(required)]
     target_role: Option<String>,
     access: Access,
     reason: String,
+    #[schema(required)]
     ticket: Option<String>,
     #[serde(with = "time::serde::rfc3339")]
     started_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339")]
     expires_at: OffsetDateTime,
     #[serde(with = "time::serde::rfc3339::option")]
+    #[schema(required)]
     ended_at: Option<OffsetDateTime>,
+    #[schema(required)]
     ended_reason: Option<EndedReason>,
     is_active: bool,
+    #[schema(required)]
     ip_address: Option<String>,
+    #[schema(required)]
     user_agent: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// A user.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "User", examples(json!({"id": "ines", "email": "ines@shop.example", "role": "customer"})))]
 pub(super) struct UserView {
+    #[schema(value_type = String)]
     id: UserId,
+    #[schema(required)]
     email: Option<String>,
+    #[schema(required)]
     role: Option<String>,
 }
 
-/// The answer of a start. The tokens are for hosts that issue some.
-#[derive(Debug, Serialize)]
+/// A user in a search.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(
+    title = "Person",
+    examples(json!({"id": "ines", "email": "ines@shop.example", "role": "customer", "display_name": "Ines"}))
+)]
+pub(super) struct PersonView {
+    #[schema(value_type = String)]
+    id: UserId,
+    #[schema(required)]
+    email: Option<String>,
+    #[schema(required)]
+    role: Option<String>,
+    #[schema(required)]
+    display_name: Option<String>,
+}
+
+/// The answer of a search for users.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Users")]
+pub(super) struct UsersPage {
+    users: Vec<PersonView>,
+    /// The `offset` of the next page; null on the last one.
+    #[schema(required)]
+    next_offset: Option<usize>,
+}
+
+/// The answer of a start. The tokens are null where the host issues none.
+#[derive(Serialize, ToSchema)]
+#[schema(title = "Started")]
 pub(super) struct StartAnswer {
     session: SessionView,
+    #[schema(required)]
     target_user: Option<UserView>,
+    #[schema(required)]
     access_token: Option<String>,
+    #[schema(required)]
     refresh_token: Option<String>,
+    /// Of the access token, or else of the session, in seconds.
     expires_in: u64,
+    /// Where a browser goes then, with the marker.
     redirect_to: String,
 }
 
-#[derive(Debug, Serialize)]
+/// The answer of a refresh.
+#[derive(Serialize, ToSchema)]
+#[schema(title = "Tokens")]
+pub(super) struct TokenAnswer {
+    access_token: String,
+    refresh_token: String,
+    /// `Bearer`.
+    token_type: &'static str,
+    /// In seconds.
+    expires_in: u64,
+}
+
+/// What is going on; both null when nothing is.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Current")]
 pub(super) struct Current {
+    #[schema(required)]
     session: Option<SessionView>,
+    #[schema(required)]
     target_user: Option<UserView>,
 }
 
-#[derive(Debug, Serialize)]
+/// One session.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Changed")]
+pub(super) struct OneSession {
+    session: SessionView,
+}
+
+/// A page of sessions, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Sessions")]
 pub(super) struct SessionsPage {
     sessions: Vec<SessionView>,
+    /// How many there are in all.
     total: u64,
+    /// Null on the last page.
+    #[schema(value_type = Option<Uuid>, required)]
     next_cursor: Option<SessionId>,
 }
 
-#[derive(Debug, Serialize)]
+/// An event of the trail. What has no value is left out.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Event")]
+pub(super) struct EventView {
+    id: Uuid,
+    #[serde(with = "time::serde::rfc3339")]
+    time: OffsetDateTime,
+    #[schema(schema_with = event_name_schema)]
+    name: EventName,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    actor: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    subject: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    session: Option<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    reason: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, nullable = false)]
+    access: Option<Access>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    method: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    route: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    outcome: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    rule: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    count: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    address: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    user_agent: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    request_id: Option<String>,
+}
+
+/// A page of the trail, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Events")]
+pub(super) struct EventsPage {
+    events: Vec<EventView>,
+    /// How many there are in all.
+    total: u64,
+    /// Null on the last page.
+    #[schema(required)]
+    next_cursor: Option<String>,
+}
+
+/// The answer of a stop.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Ended", examples(json!({"success": true, "message": "Impersonation ended"})))]
 pub(super) struct Ended {
     success: bool,
     message: &'static str,
@@ -113,31 +402,6 @@ pub(super) struct Ended {
 // === impl Fields ===
 
 impl Fields {
-    /// Reads a form. What is left empty in a form was not filled in.
-    pub(super) fn from_form(body: &[u8]) -> Result<Self, String> {
-        let mut fields = Self::default();
-        for (name, value) in form_urlencoded::parse(body) {
-            let field = match &*name {
-                "target_user_id" => &mut fields.target_user_id,
-                "email" => &mut fields.email,
-                "public_id" => &mut fields.public_id,
-                "reason" => &mut fields.reason,
-                "access" => &mut fields.access,
-                "ticket" => &mut fields.ticket,
-                "duration" => &mut fields.duration,
-                "next" => &mut fields.next,
-                unknown => return Err(format!("unknown field `{}`", printable(unknown))),
-            };
-            if value.is_empty() {
-                continue;
-            }
-            if field.replace(value.into_owned()).is_some() {
-                return Err(format!("`{name}` is given twice"));
-            }
-        }
-        Ok(fields)
-    }
-
     /// The subject as it is asked for, before anyone looks it up.
     pub(super) fn subject(&self) -> Option<Subject> {
         let named = [&self.target_user_id, &self.email, &self.public_id];
@@ -180,10 +444,40 @@ impl Fields {
             start = start.with_ticket(ticket);
         }
         if let Some(duration) = self.duration {
-            let seconds = parse("duration", &duration, "a whole number of seconds")?;
-            start = start.with_duration(Duration::from_secs(seconds));
+            start = start.with_duration(parse_duration(&duration)?);
         }
         Ok(start)
+    }
+}
+
+// === impl ChangeFields ===
+
+impl ChangeFields {
+    pub(super) fn into_change(self) -> Result<ChangeRequest, String> {
+        let mut change = ChangeRequest::new(self.reason.ok_or("`reason` is missing")?);
+        if let Some(access) = self.access {
+            change = change.with_access(parse_access(&access)?);
+        }
+        if let Some(duration) = self.duration {
+            change = change.with_duration(parse_duration(&duration)?);
+        }
+        Ok(change)
+    }
+}
+
+// === impl TokenFields ===
+
+#[cfg(feature = "jwt")]
+impl TokenFields {
+    pub(super) fn into_token(self) -> Result<String, String> {
+        if self
+            .grant_type
+            .is_some_and(|grant| grant != "refresh_token")
+        {
+            return Err("`grant_type` must be refresh_token".to_owned());
+        }
+        self.refresh_token
+            .ok_or_else(|| "`refresh_token` is missing".to_owned())
     }
 }
 
@@ -191,24 +485,12 @@ impl Fields {
 
 impl ListQuery {
     pub(super) fn into_filter(self) -> Result<(SessionFilter, Page), String> {
-        let user = |name, id: Option<String>| {
-            id.map(|id| id.parse::<UserId>().map_err(|p| format!("`{name}`: {p}")))
-                .transpose()
-        };
         let mut filter = SessionFilter {
-            actor: user("admin_user_id", self.admin_user_id)?,
+            actor: parse_user("admin_user_id", self.admin_user_id)?,
             ..SessionFilter::default()
         };
-        filter.subject = user("target_user_id", self.target_user_id)?.map(Subject::User);
-        filter.kind = self
-            .impersonation_type
-            .map(|kind| match kind.as_str() {
-                "user" => Ok(SubjectKind::User),
-                "anon" => Ok(SubjectKind::Anon),
-                "service" => Ok(SubjectKind::Service),
-                _ => Err("`impersonation_type` must be user, anon or service"),
-            })
-            .transpose()?;
+        filter.subject = parse_user("target_user_id", self.target_user_id)?.map(Subject::User);
+        filter.kind = parse_kind(self.impersonation_type.as_deref())?;
         filter.is_active = self
             .is_active
             .map(|text| parse("is_active", &text, "true or false"))
@@ -218,10 +500,7 @@ impl ListQuery {
 
         let mut page = Page::default();
         if let Some(limit) = self.limit {
-            page.limit = parse("limit", &limit, "a number from 1 to 500")?;
-            if !(1..=MAX_LIMIT).contains(&page.limit) {
-                return Err("`limit` must be a number from 1 to 500".to_owned());
-            }
+            page.limit = parse_limit(&limit)?;
         }
         if self.offset.is_some() && self.cursor.is_some() {
             return Err("`offset` and `cursor` exclude each other".to_owned());
@@ -238,10 +517,65 @@ impl ListQuery {
     }
 }
 
+// === impl TrailQuery ===
+
+impl TrailQuery {
+    /// The limit is for whoever wants one.
+    pub(super) fn into_filter(self) -> Result<(TrailFilter, TrailPage, Option<usize>), String> {
+        let mut filter = TrailFilter {
+            actor: parse_user("admin_user_id", self.admin_user_id)?,
+            ..TrailFilter::default()
+        };
+        filter.subject = parse_user("target_user_id", self.target_user_id)?.map(Subject::User);
+        filter.kind = parse_kind(self.impersonation_type.as_deref())?;
+        filter.session = self
+            .session_id
+            .map(|text| parse::<Uuid>("session_id", &text, "the `id` of a session"))
+            .transpose()?
+            .map(SessionId);
+        filter.name = self
+            .name
+            .map(|name| EventName::named(&name).ok_or("`name` must be the name of an event"))
+            .transpose()?;
+        filter.from = self.from.map(|text| moment("from", &text)).transpose()?;
+        filter.to = self.to.map(|text| moment("to", &text)).transpose()?;
+
+        let limit = self.limit.as_deref().map(parse_limit).transpose()?;
+        let mut page = TrailPage::default();
+        page.limit = limit.unwrap_or(page.limit);
+        if self.offset.is_some() && self.cursor.is_some() {
+            return Err("`offset` and `cursor` exclude each other".to_owned());
+        }
+        if let Some(offset) = self.offset {
+            page.offset = parse("offset", &offset, "a number from 0")?;
+        }
+        page.after = self.cursor.map(TrailCursor);
+        Ok((filter, page, limit))
+    }
+}
+
+// === impl UsersQuery ===
+
+impl UsersQuery {
+    /// Text, limit, offset.
+    pub(super) fn into_search(self) -> Result<(String, usize, usize), String> {
+        let limit = self.limit.as_deref().map(parse_limit).transpose()?;
+        let offset = self
+            .offset
+            .map(|text| parse::<u32>("offset", &text, "a number from 0"));
+        let offset = offset.transpose()?.unwrap_or(0);
+        Ok((
+            self.q.unwrap_or_default(),
+            limit.unwrap_or(50),
+            offset as usize,
+        ))
+    }
+}
+
 // === impl SessionView ===
 
 impl SessionView {
-    fn new(session: &Session, now: OffsetDateTime) -> Self {
+    pub(super) fn new(session: &Session, now: OffsetDateTime) -> Self {
         Self {
             id: session.id,
             admin_user_id: session.actor.clone(),
@@ -289,13 +623,19 @@ impl UserView {
 // === impl answers ===
 
 impl StartAnswer {
-    pub(super) fn new(started: &SessionWithUser, now: OffsetDateTime, redirect_to: String) -> Self {
+    pub(super) fn new(
+        started: &SessionWithUser,
+        credentials: &Credentials,
+        now: OffsetDateTime,
+        redirect_to: String,
+    ) -> Self {
         let left = Duration::try_from(started.session.expires_at - now).unwrap_or_default();
+        let left = credentials.expires_in.unwrap_or(left);
         Self {
             session: SessionView::new(&started.session, now),
             target_user: UserView::of(started),
-            access_token: None,
-            refresh_token: None,
+            access_token: credentials.access_token.clone(),
+            refresh_token: credentials.refresh_token.clone(),
             // Rounded up: a session of two hours says 7200 also some microseconds after its start.
             expires_in: left.as_secs() + u64::from(left.subsec_nanos() > 0),
             redirect_to,
@@ -326,6 +666,76 @@ impl SessionsPage {
     }
 }
 
+impl OneSession {
+    pub(super) fn new(session: &Session, now: OffsetDateTime) -> Self {
+        Self {
+            session: SessionView::new(session, now),
+        }
+    }
+}
+
+impl TokenAnswer {
+    #[cfg(feature = "jwt")]
+    pub(super) fn new(issued: crate::token::IssuedTokens) -> Self {
+        Self {
+            access_token: issued.access_token,
+            refresh_token: issued.refresh_token,
+            token_type: "Bearer",
+            expires_in: issued.expires_in.as_secs(),
+        }
+    }
+}
+
+impl UsersPage {
+    pub(super) fn new(people: &People) -> Self {
+        let view = |user: &DirectoryUser| PersonView {
+            id: user.id().clone(),
+            email: user.login().map(str::to_owned),
+            role: user.role().map(str::to_owned),
+            display_name: user.display_name().map(str::to_owned),
+        };
+        Self {
+            users: people.users.iter().map(view).collect(),
+            next_offset: people.next,
+        }
+    }
+}
+
+impl EventsPage {
+    pub(super) fn new(list: TrailList) -> Self {
+        Self {
+            events: list.events.into_iter().map(EventView::new).collect(),
+            total: list.total,
+            next_cursor: list.next.map(|next| next.0),
+        }
+    }
+}
+
+impl EventView {
+    fn new(event: AuditEvent) -> Self {
+        Self {
+            id: event.id,
+            time: event.time,
+            name: event.name,
+            actor: event.actor.map(|actor| actor.to_string()),
+            subject: event.subject.map(|subject| subject.to_string()),
+            session: event.session.map(|session| session.0),
+            reason: event.reason,
+            access: event.access,
+            method: event.method,
+            path: event.path,
+            route: event.route,
+            status: event.status,
+            outcome: event.outcome.map(|outcome| outcome.as_str()),
+            rule: event.rule,
+            count: event.count,
+            address: event.address.map(|address| address.to_string()),
+            user_agent: event.user_agent,
+            request_id: event.request_id,
+        }
+    }
+}
+
 impl Default for Ended {
     fn default() -> Self {
         Self {
@@ -336,6 +746,49 @@ impl Default for Ended {
 }
 
 // === reading values ===
+
+/// A form's fields as JSON. What is left empty in a form was not filled in.
+pub(super) fn form_fields(body: &[u8]) -> Result<serde_json::Value, String> {
+    let mut fields = serde_json::Map::new();
+    for (name, value) in form_urlencoded::parse(body) {
+        if value.is_empty() {
+            continue;
+        }
+        let value = value.into_owned().into();
+        if fields.insert(name.clone().into_owned(), value).is_some() {
+            return Err(format!("`{}` is given twice", printable(&name)));
+        }
+    }
+    Ok(fields.into())
+}
+
+fn parse_duration(seconds: &str) -> Result<Duration, String> {
+    parse("duration", seconds, "a whole number of seconds").map(Duration::from_secs)
+}
+
+fn parse_limit(limit: &str) -> Result<usize, String> {
+    let what = "a number from 1 to 500";
+    let limit = parse("limit", limit, what)?;
+    match (1..=MAX_LIMIT).contains(&limit) {
+        true => Ok(limit),
+        false => Err(format!("`limit` must be {what}")),
+    }
+}
+
+fn parse_user(name: &str, id: Option<String>) -> Result<Option<UserId>, String> {
+    let parsed = id.map(|id| id.parse::<UserId>().map_err(|p| format!("`{name}`: {p}")));
+    parsed.transpose()
+}
+
+fn parse_kind(kind: Option<&str>) -> Result<Option<SubjectKind>, String> {
+    match kind {
+        None => Ok(None),
+        Some("user") => Ok(Some(SubjectKind::User)),
+        Some("anon") => Ok(Some(SubjectKind::Anon)),
+        Some("service") => Ok(Some(SubjectKind::Service)),
+        Some(_) => Err("`impersonation_type` must be user, anon or service".to_owned()),
+    }
+}
 
 fn parse_access(access: &str) -> Result<Access, String> {
     match access {
@@ -356,9 +809,9 @@ fn moment(name: &str, text: &str) -> Result<OffsetDateTime, String> {
 }
 
 /// What a stranger sent, short and in one line, for a message.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
-        .take(64)
+        .take(200)
         .flat_map(char::escape_default)
         .collect()
 }
@@ -371,4 +824,18 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
         Some(serde_json::Value::Number(number)) => Ok(Some(number.to_string())),
         Some(_) => Err(D::Error::custom("expected text or a number")),
     }
+}
+
+fn text_or_number_schema() -> Schema {
+    let types = vec![Type::String, Type::Integer, Type::Null];
+    let object = ObjectBuilder::new().schema_type(SchemaType::Array(types));
+    Schema::Object(object.build())
+}
+
+fn event_name_schema() -> Schema {
+    let names = EventName::ALL.iter().map(|name| name.as_str());
+    let object = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(names));
+    Schema::Object(object.build())
 }

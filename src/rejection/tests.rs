@@ -61,6 +61,9 @@ fn r17_every_kind_has_one_status_one_code_and_one_sentence() {
     TooManyStarts 429 too_many_starts | Too many impersonations started; try again later.
     NothingToEnd 404 no_active_session | No active impersonation session found
     MissingRight 403 missing_right | You do not have the right to do this.
+    InvalidToken 401 invalid_token | Unauthorized: the token is invalid or its session has ended.
+    NotFound 404 not_found | Not found
+    MethodNotAllowed 405 method_not_allowed | Method not allowed
     "#);
 
     let codes: BTreeSet<_> = RejectionKind::ALL.iter().map(|kind| kind.code()).collect();

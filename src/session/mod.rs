@@ -73,6 +73,7 @@ pub struct Session {
 }
 
 /// Why a session ended (rule S4).
+#[cfg_attr(feature = "control", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -165,6 +166,7 @@ pub struct SessionFilter {
 }
 
 /// The kind of a subject: the `impersonation_type` of the HTTP contract.
+#[cfg_attr(feature = "control", derive(utoipa::ToSchema))]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -501,7 +503,17 @@ impl SessionFilter {
 // === impl SubjectKind ===
 
 impl SubjectKind {
-    fn is_of(self, subject: &Subject) -> bool {
+    /// `user`, `anon` or `service`.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Anon => "anon",
+            Self::Service => "service",
+        }
+    }
+
+    pub(crate) fn is_of(self, subject: &Subject) -> bool {
         matches!(
             (self, subject),
             (Self::User, Subject::User(_))

@@ -1,6 +1,8 @@
 //! Everything from outside: every rule by its name through the public API, and the examples as programs.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "control")]
+mod contract;
 #[cfg(all(feature = "full", unix))]
 mod desk;
 #[cfg(all(feature = "full", unix))]
@@ -9,3 +11,5 @@ mod rules_requests;
 mod rules_sessions;
 mod support;
 mod threats;
+#[cfg(feature = "jwt")]
+mod tokens;

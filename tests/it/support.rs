@@ -309,6 +309,12 @@ impl AdminChecker for Cast {
         }
         Ok(Decision::Allow(grant))
     }
+
+    async fn actor(&self, id: &UserId) -> Result<Option<Actor>, BoxError> {
+        self.world.at("actor", id.as_str()).await?;
+        let staff = self.find_staff(id);
+        Ok(staff.map(|staff| Actor::new(id.clone(), Rank(staff.rank)).with_rights(staff.rights)))
+    }
 }
 
 #[async_trait]
@@ -321,6 +327,16 @@ impl UserDirectory for Cast {
     async fn find_by_login(&self, login: &str) -> Result<Option<DirectoryUser>, BoxError> {
         self.world.at("find_by_login", login).await?;
         self.users.find_by_login(login).await
+    }
+
+    async fn search(
+        &self,
+        text: &str,
+        limit: usize,
+        offset: usize,
+    ) -> Result<Vec<DirectoryUser>, BoxError> {
+        self.world.at("search", text).await?;
+        self.users.search(text, limit, offset).await
     }
 }
 

@@ -1,0 +1,128 @@
+//! Sessions starting and ending, as server-sent events.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Bytes;
+use http::request::Parts;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::{stream::Writer, wire::SessionView};
+use crate::{
+    guarded::race,
+    identity::{Actor, Rights},
+    impersonation::Impersonation,
+    session::{Session, SessionChange, SessionId},
+};
+
+/// News that may wait for a slow reader; whoever is slower is told to look again.
+const MOST_WAITING: usize = 256;
+/// So that proxies keep a quiet stream open, and one whose reader is gone is noticed.
+const QUIET: Duration = Duration::from_secs(15);
+
+/// Who wants to hear of sessions.
+pub(crate) type News = broadcast::Sender<Change>;
+
+/// Something that happened to a session.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Started(Arc<Session>),
+    Ended(SessionId),
+    Updated(Arc<Session>),
+    Lost,
+}
+
+/// What a stream waits for.
+enum Next {
+    Change(Change),
+    Quiet,
+    Over,
+}
+
+pub(crate) fn news() -> News {
+    broadcast::Sender::new(MOST_WAITING)
+}
+
+/// Passes on what the store tells.
+pub(crate) fn tell(news: &News, change: &SessionChange) {
+    let change = match change {
+        SessionChange::Ended(id, _) => Change::Ended(*id),
+        SessionChange::Updated(session) => Change::Updated(session.clone()),
+        SessionChange::Unknown => Change::Lost,
+    };
+    // An error means that nobody listens.
+    let _ = news.send(change);
+}
+
+pub(crate) fn tell_start(news: &News, session: &Arc<Session>) {
+    let _ = news.send(Change::Started(session.clone()));
+}
+
+/// Writes what happens for as long as someone reads it and may know it.
+pub(super) async fn stream(
+    impersonation: Impersonation,
+    parts: Parts,
+    mut changes: broadcast::Receiver<Change>,
+    writer: Writer,
+) {
+    // Something to begin with, so that the reader knows that it is connected.
+    let mut next = Some(Bytes::from_static(b"retry: 3000\n\n"));
+    let inner = &impersonation.inner;
+    loop {
+        if let Some(bytes) = next.take()
+            && writer.send(Ok(bytes)).await.is_err()
+        {
+            return;
+        }
+        let change = async {
+            Next::Change(match changes.recv().await {
+                Ok(change) => change,
+                Err(RecvError::Lagged(_)) => Change::Lost,
+                Err(RecvError::Closed) => return Next::Over,
+            })
+        };
+        let quiet = async {
+            inner.clock.sleep(QUIET).await;
+            Next::Quiet
+        };
+        let over = async {
+            writer.closed().await;
+            Next::Over
+        };
+        let happened = race(change, race(over, quiet)).await;
+        // Who was an admin at the beginning may be none now (rule R8).
+        let Ok(actor) = inner.unacted_actor(&parts).await else {
+            return;
+        };
+        next = match happened {
+            Next::Over => return,
+            Next::Quiet => Some(Bytes::from_static(b":\n\n")),
+            Next::Change(change) => event(&impersonation, &actor, change).await,
+        };
+    }
+}
+
+/// The change as an event, if this actor may know of it.
+async fn event(impersonation: &Impersonation, actor: &Actor, change: Change) -> Option<Bytes> {
+    let inner = &impersonation.inner;
+    let (name, session) = match change {
+        Change::Started(session) => ("started", session),
+        Change::Updated(session) => ("updated", session),
+        Change::Ended(id) => {
+            let sessions = inner.store().ok()?;
+            let found = inner.ask("session store", async { sessions.get(id).await });
+            ("ended", found.await.ok()??)
+        }
+        Change::Lost => return Some(Bytes::from_static(b"event: lost\ndata: {}\n\n")),
+    };
+    let may_know = session.actor == *actor.id() || actor.rights().contains(Rights::LIST_SESSIONS);
+    if !may_know {
+        return None;
+    }
+    let now = inner.clock.now().ok()?;
+    // JSON has no line break in it.
+    let data = serde_json::to_string(&SessionView::new(&session, now)).ok()?;
+    Some(Bytes::from(format!(
+        "event: {name}\nid: {}\ndata: {data}\n\n",
+        session.id
+    )))
+}
