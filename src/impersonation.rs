@@ -518,7 +518,7 @@ impl Inner {
         asked.map_or(ceiling, |asked| asked.min(ceiling))
     }
 
-    /// Trail, then store: the order of rule A1.
+    /// Trail and store in one step where the store can, else trail, then store: the order of rule A1.
     async fn carry_through(
         self: Arc<Self>,
         session: Session,
@@ -532,17 +532,24 @@ impl Inner {
             })
             .await?;
         self.tell_last_seen().await?;
-        let check = sessions.check(&session, &limits, session.started_at);
-        self.ask("session store", async { Ok(check.await) })
-            .await?
-            .map_err(not_started)?;
-        // From here on the trail says, or may say, that this session starts. If it does not, the refusal has
-        // to name it, so that the trail tells that as well.
         let id = session.id;
-        let recorded = self.trail.record_durable(event).await;
-        recorded.map_err(|error| Refusal::from(error).about(id))?;
-        let start = sessions.start(session, &limits);
-        let started = self.ask("session store", async { Ok(start.await) }).await;
+        let at_once = sessions.start_recorded(&session, &limits, &event);
+        let at_once = self.ask("session store", async { Ok(at_once.await) }).await;
+        let started = match at_once.transpose() {
+            Some(started) => started,
+            None => {
+                let check = sessions.check(&session, &limits, session.started_at);
+                self.ask("session store", async { Ok(check.await) })
+                    .await?
+                    .map_err(not_started)?;
+                // From here on the trail says, or may say, that this session starts. If it does not, the
+                // refusal has to name it, so that the trail tells that as well.
+                let recorded = self.trail.record_durable(event).await;
+                recorded.map_err(|error| Refusal::from(error).about(id))?;
+                let start = sessions.start(session, &limits);
+                self.ask("session store", async { Ok(start.await) }).await
+            }
+        };
         match started.and_then(|started| started.map_err(not_started)) {
             Ok(Started { session, ended }) => {
                 ended
@@ -813,11 +820,11 @@ impl Inner {
         let Some(sessions) = &self.sessions else {
             return Ok(());
         };
-        for (id, seen_at) in self.lives.untold() {
-            self.ask("session store", sessions.touch(id, seen_at))
-                .await?;
+        let untold = self.lives.untold();
+        if untold.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        self.ask("session store", sessions.touch_all(&untold)).await
     }
 
     /// Ends what is past its end, and records it.
