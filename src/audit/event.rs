@@ -121,6 +121,8 @@ pub enum Outcome {
     Cancelled,
     /// The handler did not run: the intent could not be written in time.
     Refused,
+    /// Nobody knows: the process that wrote the intent is gone. Written by a trail that looks for such.
+    Unknown,
 }
 
 /// Makes ids that sort by time.
@@ -249,6 +251,7 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
         }
     }
 }
