@@ -1,9 +1,13 @@
 //! What the trail holds: [`AuditEvent`].
 
-use std::{fmt, net::IpAddr, sync::Mutex};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Mutex, PoisonError},
+};
 
 use serde::{Serialize, Serializer};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use uuid::{ContextV7, Timestamp, Uuid};
 
 use crate::{
@@ -12,9 +16,9 @@ use crate::{
 };
 
 /// The longest path or route that is stored, in bytes.
-const MAX_PATH: usize = 512;
+pub(super) const MAX_PATH: usize = 512;
 /// The longest user agent or request id that is stored, in bytes.
-const MAX_HEADER: usize = 256;
+pub(super) const MAX_HEADER: usize = 256;
 
 /// One thing that happened (rule A6).
 ///
@@ -31,7 +35,7 @@ pub struct AuditEvent {
     /// A UUID v7.
     pub id: Uuid,
     /// When, in UTC.
-    #[serde(with = "time::serde::rfc3339")]
+    #[serde(serialize_with = "utc")]
     pub time: OffsetDateTime,
     /// What.
     pub name: EventName,
@@ -127,7 +131,14 @@ pub enum Outcome {
 
 /// Makes ids that sort by time.
 #[derive(Debug)]
-pub(crate) struct Ids(Mutex<ContextV7>);
+pub(crate) struct Ids(Mutex<Made>);
+
+#[derive(Debug)]
+struct Made {
+    context: ContextV7,
+    /// The latest time that an id was made of.
+    latest: OffsetDateTime,
+}
 
 // === impl AuditEvent ===
 
@@ -184,6 +195,15 @@ impl fmt::Debug for AuditEvent {
     }
 }
 
+/// In UTC whatever the clock's offset is. RFC 3339 knows the years 0 to 9999; others are written all the same.
+fn utc<S: Serializer>(time: &OffsetDateTime, serializer: S) -> Result<S::Ok, S::Error> {
+    let time = time.checked_to_offset(UtcOffset::UTC).unwrap_or(*time);
+    match time.format(&Rfc3339) {
+        Ok(text) => serializer.serialize_str(&text),
+        Err(_) => serializer.collect_str(&time),
+    }
+}
+
 /// Escapes what a viewer might take for a line break or a control: DEL, C1, U+2028, U+2029 and the marks
 /// that turn the direction of text.
 struct OneLine;
@@ -197,7 +217,10 @@ impl serde_json::ser::Formatter for OneLine {
         let mut written = 0;
         for (at, c) in fragment.char_indices() {
             if c.is_control()
-                || matches!(c, '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                || matches!(
+                    c,
+                    '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+                )
             {
                 writer.write_all(&fragment.as_bytes()[written..at])?;
                 write!(writer, "\\u{:04x}", u32::from(c))?;
@@ -260,15 +283,23 @@ impl Outcome {
 
 impl Default for Ids {
     fn default() -> Self {
-        Self(Mutex::new(ContextV7::new()))
+        Self(Mutex::new(Made {
+            context: ContextV7::new(),
+            latest: OffsetDateTime::UNIX_EPOCH,
+        }))
     }
 }
 
 impl Ids {
-    /// A new id of this time; later ones sort after it, those of the same millisecond too.
+    /// A new id of this time; ids that are made later sort after it, also those of the same millisecond
+    /// and of an earlier time.
     pub(crate) fn next(&self, at: OffsetDateTime) -> Uuid {
-        let seconds = u64::try_from(at.unix_timestamp()).unwrap_or(0);
-        Uuid::new_v7(Timestamp::from_unix(&self.0, seconds, at.nanosecond()))
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // The context does not keep the order when it sees an earlier second with a later fraction.
+        made.latest = made.latest.max(at);
+        let seconds = u64::try_from(made.latest.unix_timestamp()).unwrap_or(0);
+        let nanos = made.latest.nanosecond();
+        Uuid::new_v7(Timestamp::from_unix(&made.context, seconds, nanos))
     }
 }
 

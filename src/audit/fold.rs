@@ -9,16 +9,18 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use time::OffsetDateTime;
 
 use super::{
     AuditEvent,
-    event::{Ids, cut_path},
+    event::{Ids, cut_header, cut_path},
     guard::RequestFacts,
-    trail::Slot,
+    trail::{Slot, TrailSettings},
 };
 
-/// More kinds of reads at once than this are not folded but written one by one.
+/// More kinds of reads at once than this, or than half of the queue has slots, are not folded but written
+/// one by one: each open window may hold a slot, and the requests under way need theirs.
 const MAX_FOLDS: usize = 4_096;
 
 /// A read that went well.
@@ -55,6 +57,12 @@ struct Rest {
 /// An event to be queued, with its room.
 pub(super) type Closed = (AuditEvent, Slot);
 
+/// Whether the window that this event has opened is over. One of a time that is as far ahead was opened
+/// before the clock was set back.
+pub(super) fn is_over(event: &AuditEvent, now: OffsetDateTime, window: Duration) -> bool {
+    (now - event.time).unsigned_abs() >= window
+}
+
 // === impl Folds ===
 
 impl Folds {
@@ -62,9 +70,9 @@ impl Folds {
     /// window, and the window before it.
     pub(super) fn count(
         &mut self,
-        read: Read<'_>,
+        read: &Read<'_>,
         slot: Slot,
-        window: Duration,
+        settings: &TrailSettings,
         ids: &Ids,
     ) -> [Option<Closed>; 2] {
         let key = read.hash(&self.hasher);
@@ -74,14 +82,15 @@ impl Folds {
                 let event = read.event(ids);
                 return [Some((event, slot)), None];
             }
-            if read.at - open.event.time < window {
-                open.add(&read, slot);
+            if !is_over(&open.event, read.at, settings.fold) {
+                open.add(read, slot);
                 return [None, None];
             }
             over = self.windows.remove(&key).and_then(|open| open.close(ids));
         }
         let event = read.event(ids);
-        if self.windows.len() < MAX_FOLDS && !window.is_zero() {
+        let most = MAX_FOLDS.min(settings.queue / 2);
+        if self.windows.len() < most && !settings.fold.is_zero() {
             let opened = Window {
                 event: event.clone(),
                 rest: None,
@@ -165,24 +174,43 @@ impl Read<'_> {
             acting_as.session().map(|session| session.id),
             acting_as.actor().id(),
             acting_as.subject(),
+            (acting_as.reason(), acting_as.access()),
             &self.facts.method,
             self.facts.route_or_path(),
             self.status,
+            self.facts.address,
+            self.facts.user_agent.as_ref().map(HeaderValue::as_bytes),
         ))
     }
 
-    /// Whether the read is of the same kind as `event`.
+    /// Whether the read is of the same kind as `event`: whatever a folded event says of one of its reads
+    /// has to be true of all of them.
     fn is_like(&self, event: &AuditEvent) -> bool {
         let acting_as = &self.facts.acting_as;
         event.session == acting_as.session().map(|session| session.id)
             && event.actor.as_ref() == Some(acting_as.actor().id())
             && event.subject.as_ref() == Some(acting_as.subject())
+            && event.reason.as_deref() == acting_as.reason()
+            && event.access == Some(acting_as.access())
+            && event.address == self.facts.address
+            && is_header(event.user_agent.as_deref(), self.facts.user_agent.as_ref())
             && event.method.as_deref() == Some(self.facts.method.as_str())
             && event.status == Some(self.status)
             && match (&event.route, self.facts.route.as_deref()) {
-                (Some(there), Some(here)) => there == here,
+                (Some(there), Some(here)) => there == cut_path(here),
                 (None, None) => event.path.as_deref() == Some(cut_path(self.facts.path())),
                 _ => false,
             }
+    }
+}
+
+/// Whether this header is what was stored.
+fn is_header(stored: Option<&str>, header: Option<&HeaderValue>) -> bool {
+    match (stored, header) {
+        (Some(stored), Some(header)) => {
+            stored.as_bytes() == header.as_bytes() || stored == cut_header(header)
+        }
+        (None, None) => true,
+        _ => false,
     }
 }

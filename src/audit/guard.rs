@@ -92,7 +92,7 @@ impl RequestGuard {
                 status: status.as_u16(),
                 at,
             };
-            return self.trail.read(read, slot);
+            return self.trail.read(&read, slot);
         }
         let mut event = self.trail.event_at(EventName::Request, at);
         if let Some(id) = self.intent {

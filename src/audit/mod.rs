@@ -12,6 +12,8 @@
 //!
 //! # Writing a sink
 //!
+//! `conformance` (feature of that name) is what every sink has to pass, yours included.
+//!
 //! ```
 //! use async_trait::async_trait;
 //! use tower_impersonation::{BoxError, audit::{AuditEvent, AuditSink}};
@@ -33,6 +35,8 @@ use async_trait::async_trait;
 
 use crate::BoxError;
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod event;
 mod fold;
 mod guard;

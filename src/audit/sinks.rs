@@ -14,7 +14,11 @@ use async_trait::async_trait;
 use uuid::Uuid;
 
 use super::{AuditEvent, AuditSink};
-use crate::{BoxError, guarded::join_all};
+use crate::{
+    BoxError,
+    clock::SystemClock,
+    guarded::{guarded, join_all},
+};
 
 /// Writes each event as one `tracing` event: target `tower_impersonation::audit`, level INFO, the whole
 /// event as JSON in the field `event`.
@@ -40,14 +44,15 @@ pub struct TracingSink;
 /// ```
 #[derive(Debug)]
 pub struct JsonLines {
-    file: Arc<Mutex<Lines>>,
+    /// Waited for without a thread, so that a disk that hangs holds one thread and not one per attempt.
+    file: Arc<tokio::sync::Mutex<Lines>>,
 }
 
 #[derive(Debug)]
 struct Lines {
     file: File,
     /// The last write failed: its last line may be cut off.
-    torn: bool,
+    unsure: bool,
 }
 
 /// Keeps events in memory, for tests. Clones share them.
@@ -56,7 +61,8 @@ pub struct MemorySink {
     events: Arc<Mutex<Vec<AuditEvent>>>,
 }
 
-/// Writes to several sinks at once, each for at most a second.
+/// Writes to several sinks at once, each for at most a second; so
+/// [`audit_timeout`](crate::Builder::audit_timeout) has to be longer than that.
 ///
 /// ```
 /// use tower_impersonation::audit::{FanOut, MemorySink, TracingSink};
@@ -126,32 +132,53 @@ impl JsonLines {
         options.read(true).append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        let torn = match file.seek(SeekFrom::End(-1)) {
-            Ok(_) => {
-                let mut last = [0];
-                file.read_exact(&mut last)?;
-                last != *b"\n"
-            }
-            // Empty: there is nothing before its end.
-            Err(_) => false,
-        };
+        let path = path.as_ref();
+        let file = options.open(path)?;
+        #[cfg(unix)]
+        if let Err(error) = keep_name(path) {
+            tracing::warn!(
+                target: "tower_impersonation",
+                error = &error as &dyn std::error::Error,
+                "the folder of the trail cannot be synced; a new file in it may not outlive a crash"
+            );
+        }
         Ok(Self {
-            file: Arc::new(Mutex::new(Lines { file, torn })),
+            file: Arc::new(tokio::sync::Mutex::new(Lines { file, unsure: true })),
         })
+    }
+}
+
+/// Has the system put the name of a new file on the disk, without which its lines are lost as well.
+#[cfg(unix)]
+fn keep_name(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        Some(_) => File::open(".")?.sync_all(),
+        None => Ok(()),
     }
 }
 
 impl Lines {
     fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        if self.torn {
+        if self.unsure && self.is_torn()? {
             self.file.write_all(b"\n")?;
         }
-        self.torn = true;
+        self.unsure = true;
         self.file.write_all(lines)?;
         self.file.sync_data()?;
-        self.torn = false;
+        self.unsure = false;
         Ok(())
+    }
+
+    /// Whether the last line has no end.
+    fn is_torn(&mut self) -> io::Result<bool> {
+        if self.file.seek(SeekFrom::End(-1)).is_err() {
+            // Empty: there is nothing before its end.
+            return Ok(false);
+        }
+        let mut last = [0];
+        self.file.read_exact(&mut last)?;
+        Ok(last != *b"\n")
     }
 }
 
@@ -163,11 +190,8 @@ impl AuditSink for JsonLines {
             lines.push_str(&event.to_json_line());
             lines.push('\n');
         }
-        let file = self.file.clone();
-        let append = move || {
-            let mut file = file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.append(lines.as_bytes())
-        };
+        let mut file = self.file.clone().lock_owned().await;
+        let append = move || file.append(lines.as_bytes());
         Ok(tokio::task::spawn_blocking(append).await??)
     }
 }
@@ -224,6 +248,12 @@ impl FanOut {
         });
         self
     }
+
+    /// How many events it knows to be in one sink and not in another.
+    #[cfg(test)]
+    pub(super) fn remembered(&self) -> usize {
+        self.sinks.iter().map(|branch| branch.has().len()).sum()
+    }
 }
 
 impl Branch {
@@ -236,7 +266,8 @@ impl Branch {
             Some(missing) if missing.is_empty() => {}
             Some(missing) => self.write_in_time(&missing).await?,
         }
-        self.has().extend(events.iter().map(AuditEvent::key));
+        // In place of what was there: those who come again come all together.
+        *self.has() = events.iter().map(AuditEvent::key).collect();
         Ok(())
     }
 
@@ -248,7 +279,8 @@ impl Branch {
     }
 
     async fn write_in_time(&self, events: &[AuditEvent]) -> Result<(), BoxError> {
-        tokio::time::timeout(Self::PATIENCE, self.sink.write(events)).await?
+        let write = async { self.sink.write(events).await };
+        Ok(guarded(&SystemClock, Self::PATIENCE, write).await?)
     }
 
     fn has(&self) -> MutexGuard<'_, HashSet<(Uuid, bool)>> {

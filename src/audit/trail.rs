@@ -8,7 +8,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     fmt, mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
     time::Duration,
 };
 
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use super::{
     AuditEvent, AuditSink, EventName,
     event::Ids,
-    fold::{Folds, Read},
+    fold::{Folds, Read, is_over},
 };
 use crate::{
     clock::{Clock, ClockError},
@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The most events in one write.
-const MAX_BATCH: usize = 1_000;
+pub(super) const MAX_BATCH: usize = 1_000;
 /// After this many failures in a row, who waits is told that the trail is unavailable.
 const PATIENCE: usize = 3;
 
@@ -71,9 +71,9 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) settings: TrailSettings,
     ids: Arc<Ids>,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     queue: Mutex<Queue>,
-    /// Someone may wait for the queue to be empty, or to be failing.
+    /// Someone may wait for events to be durable, or for the sink to be failing.
     moved: Notify,
     pub(super) folds: Mutex<Folds>,
 }
@@ -81,15 +81,20 @@ pub(super) struct Shared {
 #[derive(Default)]
 struct Queue {
     pending: VecDeque<Entry>,
-    /// There is a writer, and what it holds.
+    /// There is a writer.
     writing: bool,
     failing: bool,
+    /// How many events have come in so far, and how many of them, the oldest, are durable.
+    recorded: u64,
+    durable: u64,
     /// Refusals for which there was no slot, by rule.
     uncounted: BTreeMap<&'static str, u64>,
 }
 
 /// Room in the queue for one event. Gives it back when dropped.
-pub(super) struct Slot(Arc<Shared>);
+///
+/// Slots lie in the queue itself, so they must not keep it alive.
+pub(super) struct Slot(Arc<Semaphore>);
 
 struct Entry {
     event: AuditEvent,
@@ -104,6 +109,8 @@ struct Writer {
     /// Side by side, because a sink takes a slice of events.
     events: Vec<AuditEvent>,
     tickets: Vec<Ticket>,
+    /// There was nothing left; another one may be the writer by now.
+    is_over: bool,
 }
 
 type Ticket = (
@@ -126,7 +133,7 @@ impl Trail {
                 clock,
                 settings,
                 ids,
-                slots: Semaphore::new(settings.queue),
+                slots: Arc::new(Semaphore::new(settings.queue)),
                 queue: Mutex::default(),
                 moved: Notify::new(),
                 folds: Mutex::default(),
@@ -136,30 +143,42 @@ impl Trail {
 
     /// Writes everything that was recorded so far, folded reads included. Call it before the process ends.
     ///
+    /// What is recorded meanwhile is not waited for, so it comes to an end on a busy server as well.
+    ///
     /// # Errors
     ///
     /// [`TrailError::Failing`] when the sink has failed several times in a row. The events are still in
-    /// the queue then, and still being tried.
+    /// the queue then, and still being tried. [`TrailError::NoTime`] when refusals were counted, and the
+    /// clock cannot tell when.
     ///
     /// # Cancel safety
     ///
     /// Dropping the future only stops the waiting.
     pub async fn flush(&self) -> Result<(), TrailError> {
-        self.shared.unfold(|_| true);
+        let shared = &self.shared;
+        shared.unfold(|_| true);
+        let now = shared.clock.now().ok();
+        let (until, all_counted) = {
+            let mut queue = shared.queue();
+            queue.recount(&shared.ids, now);
+            (queue.recorded, queue.uncounted.is_empty())
+        };
         loop {
-            let moved = self.shared.moved.notified();
+            // Hears of what happens from here on, before it is awaited.
+            let moved = shared.moved.notified();
             {
-                let mut queue = self.shared.queue();
-                if queue.pending.is_empty() && !queue.writing {
-                    return Ok(());
+                let queue = shared.queue();
+                if queue.durable >= until {
+                    break;
                 }
                 if queue.failing {
                     return Err(TrailError::Failing);
                 }
-                self.shared.wake(&mut queue);
             }
+            shared.wake();
             moved.await;
         }
+        all_counted.then_some(()).ok_or(TrailError::NoTime)
     }
 
     /// A new event of now.
@@ -198,9 +217,11 @@ impl Trail {
     }
 
     /// Records a refusal if there is room, else counts it, and the count is recorded later: refusals
-    /// come from anyone, so they must not fill the queue.
+    /// come from anyone, so they get half of the queue and the acted requests keep theirs.
     pub(crate) fn record_refusal(&self, event: AuditEvent) {
-        match self.shared.try_slot() {
+        let half = self.shared.settings.queue / 2;
+        let has_room = self.shared.slots.available_permits() > half;
+        match has_room.then(|| self.shared.try_slot()).flatten() {
             Some(slot) => self.shared.push(Entry {
                 event,
                 slot: Some(slot),
@@ -214,6 +235,7 @@ impl Trail {
                     event = %event.to_json_line(),
                     "the trail's queue is full; this refusal will only be counted"
                 );
+                self.shared.wake();
             }
         }
     }
@@ -231,7 +253,7 @@ impl Trail {
             }
         };
         permit.forget();
-        Ok(std::array::from_fn(|_| Slot(self.shared.clone())))
+        Ok(std::array::from_fn(|_| Slot(self.shared.slots.clone())))
     }
 
     /// Queues the event and waits for it to be durable.
@@ -259,10 +281,10 @@ impl Trail {
     }
 
     /// Counts a read that went well: as an event of its own, or in a folded one (rule A4).
-    pub(super) fn read(&self, read: Read<'_>, slot: Slot) {
+    pub(super) fn read(&self, read: &Read<'_>, slot: Slot) {
         let (closed, start_ticking) = {
             let mut folds = self.shared.folds();
-            let closed = folds.count(read, slot, self.shared.settings.fold, &self.shared.ids);
+            let closed = folds.count(read, slot, &self.shared.settings, &self.shared.ids);
             (closed, folds.should_tick())
         };
         for (event, slot) in closed.into_iter().flatten() {
@@ -284,22 +306,23 @@ impl Trail {
             self.shared.folds().ticking = false;
             return;
         };
-        let ticking = Ticking(Arc::downgrade(&self.shared));
+        let mut ticking = Ticking(Arc::downgrade(&self.shared));
         let (clock, window) = (self.shared.clock.clone(), self.shared.settings.fold);
         runtime.spawn(async move {
-            let ticking = ticking;
             loop {
                 clock.sleep(window).await;
                 let Some(shared) = ticking.0.upgrade() else {
                     return;
                 };
                 match clock.now() {
-                    Ok(now) => shared.unfold(|event| now - event.time >= window),
+                    Ok(now) => shared.unfold(|event| is_over(event, now, window)),
                     Err(_) => shared.unfold(|_| true),
                 }
                 let mut folds = shared.folds();
                 if folds.is_empty() {
                     folds.ticking = false;
+                    // From here on there may be another ticker, which is not ours to stop.
+                    drop(mem::take(&mut ticking.0));
                     return;
                 }
             }
@@ -308,7 +331,7 @@ impl Trail {
 }
 
 /// Lets the next read start a new ticker when this one goes away with its runtime.
-struct Ticking(std::sync::Weak<Shared>);
+struct Ticking(Weak<Shared>);
 
 impl Drop for Ticking {
     fn drop(&mut self) {
@@ -337,26 +360,31 @@ impl Shared {
         self.folds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn try_slot(self: &Arc<Self>) -> Option<Slot> {
+    fn try_slot(&self) -> Option<Slot> {
         self.slots.try_acquire().ok()?.forget();
-        Some(Slot(self.clone()))
+        Some(Slot(self.slots.clone()))
     }
 
     fn push(self: &Arc<Self>, entry: Entry) {
-        let mut queue = self.queue();
-        queue.pending.push_back(entry);
-        self.wake(&mut queue);
+        self.queue().push(entry);
+        self.wake();
     }
 
-    /// Starts a writer where there is none. Without a runtime the next push or flush will.
-    fn wake(self: &Arc<Self>, queue: &mut Queue) {
-        if queue.writing {
+    /// Starts a writer where there is none and something to write. Without a runtime the next push or
+    /// flush will.
+    fn wake(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             return;
-        }
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        };
+        {
+            let mut queue = self.queue();
+            if queue.writing || queue.is_empty() {
+                return;
+            }
             queue.writing = true;
-            runtime.spawn(Writer::new(self.clone()).run());
         }
+        // Not under the lock: a runtime that is going away drops the writer at once, which takes the lock.
+        runtime.spawn(Writer::new(self.clone()).run());
     }
 
     fn unfold(self: &Arc<Self>, which: impl Fn(&AuditEvent) -> bool) {
@@ -369,29 +397,13 @@ impl Shared {
             });
         }
     }
-
-    /// The counted refusals as events, now that there is room.
-    fn recount(self: &Arc<Self>) {
-        let Ok(now) = self.clock.now() else { return };
-        let mut queue = self.queue();
-        for (rule, count) in mem::take(&mut queue.uncounted) {
-            let mut event = AuditEvent::new(self.ids.next(now), now, EventName::Denied);
-            event.rule = Some(rule);
-            event.count = Some(count);
-            queue.pending.push_back(Entry {
-                event,
-                slot: None,
-                done: None,
-            });
-        }
-    }
 }
 
 impl Drop for Shared {
     fn drop(&mut self) {
         let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
         let folds = self.folds.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let lost = queue.pending.len() + folds.open();
+        let lost = queue.pending.len() + queue.uncounted.len() + folds.open();
         if lost > 0 {
             tracing::error!(
                 target: "tower_impersonation",
@@ -401,11 +413,39 @@ impl Drop for Shared {
     }
 }
 
+// === impl Queue ===
+
+impl Queue {
+    fn push(&mut self, entry: Entry) {
+        self.recorded += 1;
+        self.pending.push_back(entry);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pending.is_empty() && self.uncounted.is_empty()
+    }
+
+    /// The counted refusals become events. Without the time they stay what they are.
+    fn recount(&mut self, ids: &Ids, now: Option<OffsetDateTime>) {
+        let Some(now) = now else { return };
+        for (rule, count) in mem::take(&mut self.uncounted) {
+            let mut event = AuditEvent::new(ids.next(now), now, EventName::Denied);
+            event.rule = Some(rule);
+            event.count = Some(count);
+            self.push(Entry {
+                event,
+                slot: None,
+                done: None,
+            });
+        }
+    }
+}
+
 // === impl Slot ===
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        self.0.slots.add_permits(1);
+        self.0.add_permits(1);
     }
 }
 
@@ -417,20 +457,26 @@ impl Writer {
             shared,
             events: Vec::new(),
             tickets: Vec::new(),
+            is_over: false,
         }
     }
 
     async fn run(mut self) {
         while self.take_pending() {
             self.write().await;
-            self.shared.recount();
+            // A sink that never waits must not keep the thread from everyone else.
+            tokio::task::yield_now().await;
         }
     }
 
     /// Moves pending events into the batch. `false` when there was nothing at all: then this writer is no
     /// more the writer.
     fn take_pending(&mut self) -> bool {
+        let now = self.shared.clock.now().ok();
         let mut queue = self.shared.queue();
+        if self.events.is_empty() {
+            queue.recount(&self.shared.ids, now);
+        }
         let room = MAX_BATCH.saturating_sub(self.events.len());
         let taken = queue.pending.len().min(room);
         for entry in queue.pending.drain(..taken) {
@@ -439,8 +485,7 @@ impl Writer {
         }
         if self.events.is_empty() {
             queue.writing = false;
-            drop(queue);
-            self.shared.moved.notify_waiters();
+            self.is_over = true;
             return false;
         }
         true
@@ -457,7 +502,8 @@ impl Writer {
             .build();
         loop {
             let shared = self.shared.clone();
-            let write = shared.sink.write(&self.events);
+            // Within a future, so that a panic on the way to the sink's own is caught as well.
+            let write = async { shared.sink.write(&self.events).await };
             match guarded(&*shared.clock, shared.settings.timeout, write).await {
                 Ok(()) => return self.finish(),
                 Err(error) => {
@@ -479,6 +525,12 @@ impl Writer {
     }
 
     fn finish(&mut self) {
+        {
+            // Before anyone hears of it, who may ask at once.
+            let mut queue = self.shared.queue();
+            queue.failing = false;
+            queue.durable += self.events.len() as u64;
+        }
         self.events.clear();
         for (slot, done) in self.tickets.drain(..) {
             drop(slot);
@@ -487,26 +539,26 @@ impl Writer {
                 let _ = done.send(Ok(()));
             }
         }
-        self.shared.queue().failing = false;
+        self.shared.moved.notify_waiters();
     }
 
     fn give_bad_news(&mut self) {
+        self.shared.queue().failing = true;
         for (_, done) in &mut self.tickets {
             if let Some(done) = done.take() {
                 let _ = done.send(Err(TrailError::Failing));
             }
         }
-        self.shared.queue().failing = true;
         self.shared.moved.notify_waiters();
     }
 }
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        if self.events.is_empty() {
+        if self.is_over {
             return;
         }
-        // The runtime goes away in the middle of a write: the next writer starts with these.
+        // The runtime goes away, before a write or in the middle of one: the next writer starts with these.
         let mut queue = self.shared.queue();
         let tickets = self.tickets.drain(..);
         let entries = self.events.drain(..).zip(tickets);
@@ -514,6 +566,8 @@ impl Drop for Writer {
             queue.pending.push_front(Entry { event, slot, done });
         }
         queue.writing = false;
+        // Nobody tries any more, so nobody can say that it fails.
+        queue.failing = false;
         drop(queue);
         self.shared.moved.notify_waiters();
     }
