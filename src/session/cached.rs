@@ -96,6 +96,10 @@ impl Kept {
         }
     }
 
+    fn forget_all(&self, ended: &[Arc<Session>]) {
+        ended.iter().for_each(|session| self.forget(session.id));
+    }
+
     fn clear(&self) {
         self.forgotten.fetch_add(1, Ordering::SeqCst);
         self.by_pair.pin().clear();
@@ -107,7 +111,8 @@ impl Kept {
         if let Some(entry) = by_pair.get(&pair).filter(|entry| usable(entry)) {
             return entry.clone();
         }
-        if by_pair.len() >= most {
+        // There are more ids than pairs where a store does not tell of every end.
+        if by_pair.len().max(self.pairs.len()) >= most {
             self.clear();
         }
         let pair = Pair {
@@ -155,7 +160,9 @@ impl<S: SessionStore> SessionStore for Cached<S> {
     }
 
     async fn start(&self, session: Session, limits: &Limits) -> Result<Started, StartError> {
-        self.store.start(session, limits).await
+        let started = self.store.start(session, limits).await?;
+        self.kept.forget_all(&started.ended);
+        Ok(started)
     }
 
     async fn start_recorded(
@@ -188,8 +195,9 @@ impl<S: SessionStore> SessionStore for Cached<S> {
                         subject: subject.clone(),
                     };
                     // From here on `forget` finds the entry; what it forgot before shows in the number.
+                    // Written to, not only read: so whoever moves it later also sees the insert.
                     self.kept.pairs.pin().insert(session.id, pair);
-                    if self.kept.forgotten.load(Ordering::SeqCst) == before {
+                    if self.kept.forgotten.fetch_add(0, Ordering::SeqCst) == before {
                         Ok((session, now))
                     } else {
                         Err(Miss::Outdated)
@@ -200,7 +208,9 @@ impl<S: SessionStore> SessionStore for Cached<S> {
             }
         });
         match loaded.await {
-            Ok((session, _)) => Ok(Some(session.clone())),
+            Ok((session, _)) if session.is_open(now) => Ok(Some(session.clone())),
+            // Whoever asked did so when it was not over yet.
+            Ok(_) => self.store.active(actor, subject, now).await,
             Err(miss) => {
                 self.kept.discard(PairRef(actor, subject), &entry);
                 match miss {
@@ -242,9 +252,7 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, BoxError> {
         let ended = self.store.end_due(now, limit).await?;
-        ended
-            .iter()
-            .for_each(|session| self.kept.forget(session.id));
+        self.kept.forget_all(&ended);
         Ok(ended)
     }
 

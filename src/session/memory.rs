@@ -186,6 +186,10 @@ impl SessionStore for MemorySessions {
                 .partition(|session| session.is_active(now));
             let starts = state.starts_of(&session.actor, now);
             let replaced = limits.admit(&session.subject, &active, &starts, now)?;
+            if state.all.contains_key(&session.id) {
+                // It would take the place of the other one, active or not.
+                return Err(StartError::Store("there is a session with this id".into()));
+            }
 
             let mut ended = Vec::new();
             for session in &due {
@@ -197,7 +201,9 @@ impl SessionStore for MemorySessions {
             }
             let actor = state.actors.entry(session.actor.clone()).or_default();
             actor.active.push(session.id);
-            actor.starts.push_back(now);
+            // Clocks of two callers may disagree: the order is that of the times.
+            let later = actor.starts.partition_point(|start| *start <= now);
+            actor.starts.insert(later, now);
             Started {
                 session: self.replace_in(&mut state, session),
                 ended,

@@ -234,7 +234,8 @@ pub trait SessionStore: Send + Sync + 'static {
         now: OffsetDateTime,
     ) -> Result<(), StartError>;
 
-    /// Inserts `session` if the limits allow it: check and insert are one step (rule S2).
+    /// Inserts `session` if the limits allow it: check and insert are one step (rule S2). An id that
+    /// another session has, ended or not, is a failure of the store.
     async fn start(&self, session: Session, limits: &Limits) -> Result<Started, StartError>;
 
     /// The same, with the event of the start written in the same transaction: for a store whose database
@@ -385,9 +386,12 @@ impl Session {
         self.ended_at.is_none() && self.due(now).is_none()
     }
 
-    /// Why and when it ended by itself, if it has by `now`.
+    /// Why and when it came to its end by itself, if it has by `now` and nobody has ended it yet.
     #[must_use]
     pub fn due(&self, now: OffsetDateTime) -> Option<(EndedReason, OffsetDateTime)> {
+        if self.ended_at.is_some() {
+            return None;
+        }
         let idle_at = self.last_seen_at.checked_add(
             time::Duration::try_from(self.idle_timeout).unwrap_or(time::Duration::MAX),
         );
