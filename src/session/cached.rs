@@ -171,7 +171,11 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         limits: &Limits,
         event: &AuditEvent,
     ) -> Option<Result<Started, StartError>> {
-        self.store.start_recorded(session, limits, event).await
+        let started = self.store.start_recorded(session, limits, event).await?;
+        if let Ok(started) = &started {
+            self.kept.forget_all(&started.ended);
+        }
+        Some(started)
     }
 
     async fn active(
