@@ -136,6 +136,7 @@ impl Inner {
             ));
         };
 
+        let before = self.lives.before();
         let session = self.session_of(sessions, actor.id(), &subject, now).await?;
         let (grant, session) = match (grant, session) {
             (Ok(grant), Some(session)) => (grant, session),
@@ -149,7 +150,10 @@ impl Inner {
                 return Err(ended.await);
             }
         };
-        let live = self.lives.of(&session);
+        let (live, is_sure) = self.lives.of(&session, before);
+        if !is_sure {
+            self.catch_up(sessions, session.id).await?;
+        }
         if let Some(reason) = live.ended() {
             // The news of the end came before the store's answer did.
             return Err(Refusal::of(RejectionKind::NoSession, reason.as_str()));

@@ -31,8 +31,8 @@ use crate::{
     policy::{self, Denial, Routes},
     rejection::{Rejection, RejectionKind, RejectionResponse},
     session::{
-        EndedReason, Page, Session, SessionFilter, SessionId, SessionList, SessionStore,
-        SessionUpdate, StartError, Started, live::Lives,
+        EndedReason, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
+        SessionStore, SessionUpdate, StartError, Started, live::Lives,
     },
     vet::{Freshness, Refusal},
 };
@@ -824,26 +824,53 @@ impl Inner {
         if untold.is_empty() {
             return Ok(());
         }
-        self.ask("session store", sessions.touch_all(&untold)).await
+        let seen: Vec<_> = untold.iter().map(|(live, at)| (live.id, *at)).collect();
+        self.ask("session store", sessions.touch_all(&seen)).await?;
+        untold.iter().for_each(|(live, at)| live.told(*at));
+        Ok(())
+    }
+
+    /// Asks the store what became of a session, where the news of it may have been missed.
+    pub(crate) async fn catch_up(
+        &self,
+        sessions: &Arc<dyn SessionStore>,
+        id: SessionId,
+    ) -> Result<(), Refusal> {
+        let session = self.ask("session store", sessions.get(id)).await?;
+        match session {
+            Some(session) => match session.ended_reason {
+                Some(reason) => self.lives.end(id, reason),
+                None => self.lives.hear(&SessionChange::Updated(session)),
+            },
+            None => self.lives.end(id, EndedReason::Timeout),
+        }
+        Ok(())
     }
 
     /// Ends what is past its end, and records it.
     async fn sweep(self: &Arc<Self>) -> Result<(), Refusal> {
-        const AT_ONCE: usize = 500;
-
         let Some(sessions) = &self.sessions else {
             return Ok(());
         };
         self.tell_last_seen().await?;
-        for id in self.lives.unsure() {
-            let session = self.ask("session store", sessions.get(id)).await?;
-            match session.map(|session| session.ended_reason) {
-                Some(None) => {}
-                Some(Some(reason)) => self.lives.end(id, reason),
-                None => self.lives.end(id, EndedReason::Timeout),
+        if let Some((losses, ids)) = self.lives.unsure() {
+            for id in ids {
+                self.catch_up(sessions, id).await?;
             }
+            self.lives.made_up(losses);
         }
         self.lives.prune(self.clock.now()?);
+        let this = self.clone();
+        // In a task of its own: the store tells of each end once, so that it has to be recorded even if
+        // whoever asked goes away.
+        let ending = tokio::spawn(async move { this.end_due().await });
+        join("session store", ending.await)
+    }
+
+    async fn end_due(&self) -> Result<(), Refusal> {
+        const AT_ONCE: usize = 500;
+
+        let sessions = self.store()?;
         loop {
             let now = self.clock.now()?;
             let due = sessions.end_due(now, AT_ONCE);

@@ -305,3 +305,34 @@ impl<S> fmt::Debug for Cached<S> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_has_an_end() {
+        let kept = Kept::default();
+        let user = |number: u64| UserId::from(number);
+        let entry = |number| {
+            let (actor, subject) = (user(number), Subject::Anonymous);
+            kept.entry(PairRef(&actor, &subject), |_| true, 3);
+            kept.by_pair.len()
+        };
+        assert_eq!((0..7).map(entry).collect::<Vec<_>>(), [1, 2, 3, 1, 2, 3, 1]);
+
+        // A store that tells of no end leaves ids behind, ever new ones of the same pairs.
+        let forgotten = kept.forgotten.load(Ordering::SeqCst);
+        for id in 0..3 {
+            let pair = Pair {
+                actor: user(6),
+                subject: Subject::Anonymous,
+            };
+            let id = SessionId(uuid::Uuid::from_u128(id));
+            kept.pairs.pin().insert(id, pair);
+        }
+        assert_eq!((entry(6), kept.pairs.len()), (1, 3), "it is there already");
+        assert_eq!((entry(7), kept.pairs.len()), (1, 0));
+        assert!(kept.forgotten.load(Ordering::SeqCst) > forgotten);
+    }
+}

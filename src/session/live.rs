@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -40,9 +40,16 @@ struct State {
 #[derive(Default)]
 pub(crate) struct Lives {
     by_id: papaya::HashMap<SessionId, Arc<Live>>,
-    /// News were lost: the store has to be asked what became of each.
-    unsure: AtomicBool,
+    /// Moves with every end, so that a look-up that was under way meanwhile is not trusted.
+    ends: AtomicU64,
+    /// How often news were lost, and up to which of these times the store was asked what became of each.
+    losses: AtomicU64,
+    made_up: AtomicU64,
 }
+
+/// What had ended before a session was looked up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before(u64);
 
 // === impl Live ===
 
@@ -105,26 +112,41 @@ impl Live {
             .max(session.last_seen_at)
     }
 
-    /// What the store was not told yet, once.
+    /// What the store was not told yet.
     fn untold(&self) -> Option<OffsetDateTime> {
         let seen = self.seen.load(Ordering::Relaxed);
-        (self.stored.fetch_max(seen, Ordering::Relaxed) < seen)
+        (self.stored.load(Ordering::Relaxed) < seen)
             .then(|| OffsetDateTime::from_unix_timestamp_nanos(i128::from(seen)).ok())?
+    }
+
+    /// The store knows of the request at `seen_at`.
+    pub(crate) fn told(&self, seen_at: OffsetDateTime) {
+        self.stored.fetch_max(nanos(seen_at), Ordering::Relaxed);
     }
 }
 
 // === impl Lives ===
 
 impl Lives {
-    /// The entry of this session; a new one when it acts through this process for the first time.
-    pub(crate) fn of(&self, session: &Session) -> Arc<Live> {
+    /// To be asked before a session is looked up.
+    pub(crate) fn before(&self) -> Before {
+        Before(self.ends.load(Ordering::SeqCst))
+    }
+
+    /// The entry of a session that was looked up, and whether it is sure to hear of the session's end.
+    ///
+    /// It is not when the entry is new and something has ended since `before`: that may have been this
+    /// session, and the news came too early for the entry. Then the store has to be asked again.
+    pub(crate) fn of(&self, session: &Session, before: Before) -> (Arc<Live>, bool) {
         let by_id = self.by_id.pin();
-        match by_id.get(&session.id) {
-            Some(live) => live.clone(),
-            None => by_id
-                .get_or_insert_with(session.id, || Arc::new(Live::new(session)))
-                .clone(),
+        if let Some(live) = by_id.get(&session.id) {
+            return (live.clone(), true);
         }
+        let live = by_id
+            .get_or_insert_with(session.id, || Arc::new(Live::new(session)))
+            .clone();
+        // Written to, not only read: so an end that moves it later also finds the entry.
+        (live, self.ends.fetch_add(0, Ordering::SeqCst) == before.0)
     }
 
     pub(crate) fn hear(&self, change: &SessionChange) {
@@ -137,31 +159,40 @@ impl Lives {
                         .send_modify(|state| state.expires_at = expires_at);
                 }
             }
-            SessionChange::Unknown => self.unsure.store(true, Ordering::Relaxed),
+            SessionChange::Unknown => {
+                self.ends.fetch_add(1, Ordering::SeqCst);
+                self.losses.fetch_add(1, Ordering::SeqCst);
+            }
         }
     }
 
     /// Tells everyone who waits that it is over, and forgets it.
     pub(crate) fn end(&self, id: SessionId, reason: EndedReason) {
+        self.ends.fetch_add(1, Ordering::SeqCst);
         if let Some(live) = self.by_id.pin().remove(&id) {
             live.state
                 .send_modify(|state| state.ended = state.ended.or(Some(reason)));
         }
     }
 
-    /// The requests that the store was not told of, each once.
-    pub(crate) fn untold(&self) -> Vec<(SessionId, OffsetDateTime)> {
+    /// The last requests that the store was not told of, until [`Live::told`].
+    pub(crate) fn untold(&self) -> Vec<(Arc<Live>, OffsetDateTime)> {
         let by_id = self.by_id.pin();
-        let untold = |live: &Arc<Live>| Some((live.id, live.untold()?));
+        let untold = |live: &Arc<Live>| Some((live.clone(), live.untold()?));
         by_id.values().filter_map(untold).collect()
     }
 
-    /// Those that have to be looked up again, because news of them may have been lost.
-    pub(crate) fn unsure(&self) -> Vec<SessionId> {
-        if !self.unsure.swap(false, Ordering::Relaxed) {
-            return Vec::new();
-        }
-        self.by_id.pin().keys().copied().collect()
+    /// Those that have to be looked up again, because news of them may have been lost, and the loss to
+    /// report to [`made_up`](Self::made_up) when that is done.
+    pub(crate) fn unsure(&self) -> Option<(u64, Vec<SessionId>)> {
+        let losses = self.losses.load(Ordering::SeqCst);
+        (self.made_up.load(Ordering::SeqCst) < losses)
+            .then(|| (losses, self.by_id.pin().keys().copied().collect()))
+    }
+
+    /// The store was asked about all that was lost up to then.
+    pub(crate) fn made_up(&self, losses: u64) {
+        self.made_up.fetch_max(losses, Ordering::SeqCst);
     }
 
     /// Lets go of those that are past their lifetime, whoever ended them.

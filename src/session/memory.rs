@@ -70,6 +70,7 @@ pub(super) struct Pair {
 }
 
 /// A [`Pair`] to look up with, without copying.
+#[derive(Clone, Copy)]
 pub(super) struct PairRef<'a>(pub(super) &'a UserId, pub(super) &'a Subject);
 
 // === impl MemorySessions ===
