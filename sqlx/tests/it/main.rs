@@ -1,4 +1,12 @@
-//! Against a file of SQLite, and a real PostgreSQL.
+//! Against files of SQLite and a real PostgreSQL, which `TEST_DATABASE_URL` names.
 #![allow(clippy::unwrap_used)]
 
+mod consents;
+mod host;
+mod lists;
+mod postgres;
+mod replicas;
+mod rls;
+mod roles;
 mod sqlite;
+mod trail;
