@@ -181,8 +181,8 @@ mod tests {
 
     #[test]
     fn a3_a_rules_name_is_kept_once() {
-        let one = rule("some_rule");
-        let other = rule(&"some_rule".to_owned());
+        let read_again = String::from("some_rule");
+        let (one, other) = (rule("some_rule"), rule(&read_again));
         assert!(std::ptr::eq(one, other));
     }
 }

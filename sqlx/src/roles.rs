@@ -81,7 +81,10 @@ pub struct RoleChecker<F> {
 
 /// Ends sessions of those whose role is taken away; made by [`SqlRoles::watch`]. Stops when dropped.
 #[must_use = "it stops when dropped"]
-pub struct RoleWatch(tokio::task::JoinHandle<()>);
+pub struct RoleWatch {
+    task: tokio::task::JoinHandle<()>,
+    listening: tokio::sync::watch::Receiver<bool>,
+}
 
 // === impl AdminRole ===
 
@@ -307,7 +310,8 @@ impl SqlRoles {
     }
 
     /// Ends the sessions of everyone whose role is taken away or lowered, at once and on every replica (rule
-    /// S9), for as long as the answer is kept. Also of what is done by hand in PostgreSQL.
+    /// S9), for as long as the answer is kept. In PostgreSQL it listens with a connection of its own, also to what is done by
+    /// hand, and looks up what was revoked while that was lost.
     ///
     /// Without it they end as well, with the next acted request (rule R8): but streams that are running go on.
     ///
@@ -316,15 +320,20 @@ impl SqlRoles {
     /// Outside of a tokio runtime.
     pub fn watch(&self, impersonation: &Impersonation) -> RoleWatch {
         let impersonation = impersonation.clone();
-        RoleWatch(match &self.db {
+        let (open, listening) = tokio::sync::watch::channel(false);
+        let task = match &self.db {
             #[cfg(feature = "postgres")]
             Db::Postgres(pool) => tokio::spawn(crate::postgres::listen::listen(
                 pool.clone(),
-                postgres::Ear::new(impersonation),
+                postgres::Ear::new(impersonation, open),
             )),
             #[cfg(feature = "sqlite")]
-            Db::Sqlite(_) => tokio::spawn(sqlite::watch(self.lowered.subscribe(), impersonation)),
-        })
+            Db::Sqlite(_) => {
+                open.send_replace(true);
+                tokio::spawn(sqlite::watch(self.lowered.subscribe(), impersonation))
+            }
+        };
+        RoleWatch { task, listening }
     }
 }
 
@@ -348,9 +357,19 @@ fn not_allowed(error: sqlx::Error) -> RoleError {
 
 // === impl RoleWatch ===
 
+impl RoleWatch {
+    /// Waits until it hears.
+    ///
+    /// Nothing needs it: what was taken away with [`SqlRoles`] before that is looked up then.
+    pub async fn listening(&self) {
+        // An error is the end of its task, and of what there is to wait for.
+        let _ = self.listening.clone().wait_for(|open| *open).await;
+    }
+}
+
 impl Drop for RoleWatch {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
@@ -429,6 +448,7 @@ mod postgres {
 
     use async_trait::async_trait;
     use sqlx::{PgExecutor, postgres::PgListener, query_scalar};
+    use tokio::sync::watch;
     use tower_impersonation::{Impersonation, UserId};
 
     use crate::postgres::listen::Hear;
@@ -450,14 +470,16 @@ mod postgres {
         heard_at: Option<std::time::Instant>,
         /// Whose sessions could not be ended yet.
         pending: HashSet<UserId>,
+        open: watch::Sender<bool>,
     }
 
     impl Ear {
-        pub(super) fn new(impersonation: Impersonation) -> Self {
+        pub(super) fn new(impersonation: Impersonation, open: watch::Sender<bool>) -> Self {
             Self {
                 impersonation,
                 heard_at: None,
                 pending: HashSet::new(),
+                open,
             }
         }
 
@@ -500,6 +522,7 @@ mod postgres {
             let missed = missed.and_then(|seconds| i64::try_from(seconds).ok());
             let back = missed.map_or(AT_FIRST, |seconds| seconds.saturating_add(MARGIN));
             self.look_back(&mut *connection, back).await?;
+            self.open.send_replace(true);
             self.demote().await;
             Ok(())
         }
@@ -537,7 +560,9 @@ mod postgres {
             Ok(())
         }
 
-        fn lost(&mut self) {}
+        fn lost(&mut self) {
+            self.open.send_replace(false);
+        }
     }
 }
 

@@ -67,12 +67,14 @@ pub(crate) async fn listen(pool: PgPool, mut ear: impl Hear) {
 }
 
 async fn connect(pool: &PgPool) -> Result<PgListener, sqlx::Error> {
-    let options = pool.connect_options();
+    // Named, so that who looks at the server's connections knows what it is for.
+    let options = (*pool.connect_options()).clone();
+    let options = options.application_name("tower-impersonation listener");
     let one = PgPoolOptions::new()
         .max_connections(1)
         .max_lifetime(None)
         .idle_timeout(None)
-        .connect_lazy_with((*options).clone());
+        .connect_lazy_with(options);
     let mut connection = PgListener::connect_with(&one).await?;
     // A new connection is made here, where it is known what was missed.
     connection.eager_reconnect(false);

@@ -1,6 +1,6 @@
 //! What a host brings: databases, sessions to start, an application to act in.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::{
     AssertSqlSafe, Connection as _, PgConnection, PgPool, SqlitePool,
@@ -78,6 +78,11 @@ impl Lite {
     /// One more pool, as another process has.
     pub(crate) async fn other_pool(&self) -> SqlitePool {
         Self::open(&self.folder).await
+    }
+
+    /// Where it is.
+    pub(crate) fn file(&self) -> PathBuf {
+        self.folder.path().join("shop.sqlite")
     }
 
     async fn open(folder: &TempDir) -> SqlitePool {

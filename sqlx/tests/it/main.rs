@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod consents;
+mod crash;
 mod host;
 mod lists;
 mod postgres;

@@ -161,7 +161,7 @@ async fn s4_touches_are_told_in_one_statement_and_to_nobody() {
 /// Ends every connection that listens, as a network that breaks would.
 async fn cut(pool: &PgPool) -> i64 {
     let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
-        where datname = current_database() and query ilike 'listen%' and pid <> pg_backend_pid()";
+        where datname = current_database() and application_name like '%listener'";
     sqlx::query_scalar(cut).fetch_one(pool).await.unwrap()
 }
 
@@ -169,14 +169,19 @@ async fn cut(pool: &PgPool) -> i64 {
 async fn s9_while_the_channel_is_cut_nothing_that_is_kept_is_used() {
     let db = Pg::new().await;
     // The replica listens through a pool of its own, which can be kept from connecting again.
-    let admin = db.pool.clone();
-    admin.execute("create role listener login").await.unwrap();
-    admin
-        .execute("grant all on schema impersonation to listener")
+    // Roles are the server's, so it has the name of its database.
+    let name: String = sqlx::query_scalar("select current_database()::text")
+        .fetch_one(&db.pool)
         .await
         .unwrap();
-    let listener = sqlx::postgres::PgPoolOptions::new()
-        .connect_lazy_with(db.options.clone().username("listener"));
+    let admin = async |statement: &str| {
+        let statement = sqlx::AssertSqlSafe(statement.replace("listener", &name));
+        db.pool.execute(statement).await.unwrap();
+    };
+    admin("create role listener login").await;
+    admin("grant usage on schema impersonation to listener").await;
+    let listener = db.options.clone().username(&name);
+    let listener = sqlx::postgres::PgPoolOptions::new().connect_lazy_with(listener);
     let store = PostgresSessions::new(db.other_pool().await).with_listener(listener);
     let cached = Cached::new(store.clone(), HOUR);
     let (heard, news) = mpsc::unbounded_channel();
@@ -196,8 +201,8 @@ async fn s9_while_the_channel_is_cut_nothing_that_is_kept_is_used() {
     assert!(replica.is_active(&session).await && replica.peeks(&session));
     while replica.news.try_recv().is_ok() {}
 
-    admin.execute("alter role listener nologin").await.unwrap();
-    assert_eq!(cut(&admin).await, 1);
+    admin("alter role listener nologin").await;
+    assert_eq!(cut(&db.pool).await, 1);
     assert!(matches!(replica.next().await, SessionChange::Unknown));
     assert!(!replica.store.hears_all());
     assert!(!replica.peeks(&session), "nothing is answered from memory");
@@ -211,7 +216,7 @@ async fn s9_while_the_channel_is_cut_nothing_that_is_kept_is_used() {
     assert!(!replica.is_active(&session).await, "still refused");
 
     // It comes back by itself, and forgets what it knew.
-    admin.execute("alter role listener login").await.unwrap();
+    admin("alter role listener login").await;
     replica.store.listening().await;
     assert!(replica.store.hears_all());
     assert!(!replica.is_active(&session).await);
@@ -237,7 +242,7 @@ async fn s9_what_happened_while_the_channel_was_cut_is_caught_up_with() {
     // Cut and ended in one step of the database: the news go to nobody.
     let mut tx = db.pool.begin().await.unwrap();
     let pids = "select pid from pg_stat_activity \
-        where datname = current_database() and query ilike 'listen%'";
+        where datname = current_database() and application_name like '%listener'";
     let pid: i32 = sqlx::query_scalar(pids).fetch_one(&mut *tx).await.unwrap();
     sqlx::query("select pg_terminate_backend($1, 10000)")
         .bind(pid)
@@ -263,7 +268,7 @@ async fn the_listener_goes_away_with_its_store() {
     let replica = Replica::new(db.other_pool().await).await;
     let listening = async || -> i64 {
         let count = "select count(*) from pg_stat_activity \
-            where datname = current_database() and query ilike 'listen%' and pid <> pg_backend_pid()";
+            where datname = current_database() and application_name like '%listener'";
         sqlx::query_scalar(count).fetch_one(&db.pool).await.unwrap()
     };
     drop(replica);
