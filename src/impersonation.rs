@@ -1022,6 +1022,13 @@ fn not_started(error: StartError) -> Refusal {
                 format!("session store: {error}"),
             )
         }
+        StartError::Trail(error) => {
+            tracing::error!(target: "tower_impersonation", error = &*error, "no start recorded");
+            Refusal::of(
+                RejectionKind::TrailUnavailable,
+                format!("the trail of starts: {error}"),
+            )
+        }
     }
 }
 

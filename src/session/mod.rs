@@ -135,6 +135,9 @@ pub enum StartError {
     /// The store failed.
     #[error("the session store failed")]
     Store(#[source] BoxError),
+    /// A store that writes the start's event itself ([`SessionStore::start_recorded`]) could not.
+    #[error("the start could not be recorded")]
+    Trail(#[source] BoxError),
 }
 
 /// What is to change in an active session (rule S6). `None` stays as it is.

@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 use tokio::sync::watch;
 use tower_impersonation::{
     BoxError, Rank, Subject, UserId,
-    audit::AuditEvent,
+    audit::{AuditEvent, AuditSink},
     session::{
         EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
         SessionListener, SessionStore, SessionUpdate, StartError, Started, SubjectKind,
@@ -70,6 +70,8 @@ pub struct PostgresSessions {
     shared: Arc<Shared>,
     /// The trail is in the same database: a start writes its event itself.
     records_starts: Option<PostgresTrail>,
+    /// And to what else the trail goes to.
+    starts_also_in: Option<Arc<dyn AuditSink>>,
 }
 
 struct Shared {
@@ -107,19 +109,33 @@ impl PostgresSessions {
     /// the other one connects to.
     #[must_use]
     pub fn with_listener(self, listener: PgPool) -> Self {
-        let records_starts = self.records_starts.clone();
+        let (records_starts, starts_also_in) =
+            (self.records_starts.clone(), self.starts_also_in.clone());
         Self {
             records_starts,
+            starts_also_in,
             ..Self::of(self.shared.pool.clone(), listener)
         }
     }
 
-    /// Starts a session and writes its event in one transaction. `trail` has to be in the same database, and has
-    /// to be all of the trail: where a [`FanOut`](tower_impersonation::audit::FanOut) writes to other
-    /// sinks as well, they would not get the starts. Default: the event is written first, then the session.
+    /// Starts a session and writes its event in one transaction. `trail` has to be in the same
+    /// database. Where a [`FanOut`](tower_impersonation::audit::FanOut) writes to other sinks as well,
+    /// [`with_starts_also_in`](Self::with_starts_also_in) brings the starts there. Default: the event is written first, then
+    /// the session.
     #[must_use]
     pub fn with_starts_in(mut self, trail: &PostgresTrail) -> Self {
         self.records_starts = Some(trail.clone());
+        self
+    }
+
+    /// What else has to have the event of a start: of a [`FanOut`](tower_impersonation::audit::FanOut), all but
+    /// the trail of [`with_starts_in`](Self::with_starts_in), without which this does nothing.
+    ///
+    /// Written within the transaction, right before it is committed: where this fails, nothing starts. Unlike
+    /// the trail's writer, starts of several actors write at the same time. Default: nothing.
+    #[must_use]
+    pub fn with_starts_also_in(mut self, sink: impl AuditSink) -> Self {
+        self.starts_also_in = Some(Arc::new(sink));
         self
     }
 
@@ -149,6 +165,7 @@ impl PostgresSessions {
                 },
             }),
             records_starts: None,
+            starts_also_in: None,
         }
     }
 
@@ -227,6 +244,9 @@ impl PostgresSessions {
         if let Some((event, trail)) = event {
             let event = std::slice::from_ref(event);
             trail.insert(&mut *tx, event).await.map_err(failed)?;
+            if let Some(sink) = &self.starts_also_in {
+                sink.write(event).await.map_err(StartError::Trail)?;
+            }
         }
         tx.commit().await.map_err(failed)?;
         let started = Started {

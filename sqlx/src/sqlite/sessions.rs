@@ -9,7 +9,7 @@ use sqlx::{
 use time::OffsetDateTime;
 use tower_impersonation::{
     BoxError, Rank, Subject, UserId,
-    audit::AuditEvent,
+    audit::{AuditEvent, AuditSink},
     session::{
         EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
         SessionListener, SessionStore, SessionUpdate, StartError, Started, SubjectKind,
@@ -44,6 +44,8 @@ pub struct SqliteSessions {
     listeners: Arc<Listeners>,
     /// The trail is in the same database: a start writes its event itself.
     records_starts: Option<Uuid>,
+    /// And to what else the trail goes to.
+    starts_also_in: Option<Arc<dyn AuditSink>>,
 }
 
 // === impl SqliteSessions ===
@@ -56,15 +58,28 @@ impl SqliteSessions {
             pool,
             listeners: Arc::default(),
             records_starts: None,
+            starts_also_in: None,
         }
     }
 
-    /// Starts a session and writes its event in one transaction. `trail` has to be in the same file, and has to be
-    /// all of the trail: where a [`FanOut`](tower_impersonation::audit::FanOut) writes to other sinks as
-    /// well, they would not get the starts. Default: the event is written first, then the session.
+    /// Starts a session and writes its event in one transaction. `trail` has to be in the same
+    /// file. Where a [`FanOut`](tower_impersonation::audit::FanOut) writes to other sinks as well,
+    /// [`with_starts_also_in`](Self::with_starts_also_in) brings the starts there. Default: the event is written first, then
+    /// the session.
     #[must_use]
     pub fn with_starts_in(mut self, trail: &SqliteTrail) -> Self {
         self.records_starts = Some(trail.process());
+        self
+    }
+
+    /// What else has to have the event of a start: of a [`FanOut`](tower_impersonation::audit::FanOut), all but
+    /// the trail of [`with_starts_in`](Self::with_starts_in), without which this does nothing.
+    ///
+    /// Written within the transaction, right before it is committed: where this fails, nothing starts. Unlike
+    /// the trail's writer, starts of several actors write at the same time. Default: nothing.
+    #[must_use]
+    pub fn with_starts_also_in(mut self, sink: impl AuditSink) -> Self {
+        self.starts_also_in = Some(Arc::new(sink));
         self
     }
 
@@ -118,6 +133,9 @@ impl SqliteSessions {
                 trail::insert(&mut tx, event, process)
                     .await
                     .map_err(failed)?;
+                if let Some(sink) = &self.starts_also_in {
+                    sink.write(event).await.map_err(StartError::Trail)?;
+                }
             }
             tx.commit().await.map_err(failed)?;
             Started {

@@ -8,8 +8,9 @@ use time::{OffsetDateTime, macros::datetime};
 use tower_impersonation::{
     Subject,
     audit::{
-        AuditEvent, AuditSink, EventName, Outcome,
+        AuditEvent, AuditSink, EventName, FanOut, MemorySink, Outcome,
         conformance::{self, Repeated},
+        sink_fn,
     },
     session::{Limits, SessionId, SessionStore, StartError},
 };
@@ -488,6 +489,55 @@ async fn a1_a_recorded_start_writes_both_or_neither() {
         },
     )
     .await;
+}
+
+#[tokio::test]
+async fn a1_a_recorded_start_is_in_every_sink_or_nowhere() {
+    let db = Pg::new().await;
+    let trail = PostgresTrail::new(db.pool.clone());
+    let sessions = PostgresSessions::new(db.pool.clone()).with_starts_in(&trail);
+    let beside = |sink| sessions.clone().with_starts_also_in(sink);
+    everywhere_or_nowhere(beside, async || all(&trail).await).await;
+
+    let db = Lite::new().await;
+    let trail = SqliteTrail::new(db.pool.clone());
+    let sessions = SqliteSessions::new(db.pool.clone()).with_starts_in(&trail);
+    let beside = |sink| sessions.clone().with_starts_also_in(sink);
+    everywhere_or_nowhere(beside, async || all_lite(&trail).await).await;
+}
+
+async fn everywhere_or_nowhere<S: SessionStore>(
+    beside: impl Fn(FanOut) -> S,
+    trail: impl AsyncFn() -> Vec<AuditEvent>,
+) {
+    let limits = Limits::default();
+    let about = |session: SessionId| {
+        let mut start = event(EventName::Start);
+        start.session = Some(session);
+        start
+    };
+
+    // One of the others is full: nothing starts.
+    let full = FanOut::all().and(sink_fn(|_| Err("the disk is full".into())));
+    let (store, first) = (beside(full), session("ada", "ines"));
+    let start = about(first.id);
+    let refused = store.start_recorded(&first, &limits, &start).await;
+    assert!(matches!(refused, Some(Err(StartError::Trail(_)))));
+    assert!(store.get(first.id).await.unwrap().is_none());
+    assert_eq!(trail().await, []);
+
+    let memory = MemorySink::default();
+    let store = beside(FanOut::all().and(memory.clone()));
+    let start = about(first.id);
+    let started = store.start_recorded(&first, &limits, &start).await;
+    started.unwrap().unwrap();
+    let second = session("ada", "otto");
+    let refused = store
+        .start_recorded(&second, &limits, &about(second.id))
+        .await;
+    assert!(matches!(refused, Some(Err(StartError::AlreadyActive))));
+    assert_eq!(memory.events(), [start.clone()]);
+    assert_eq!(trail().await, [start]);
 }
 
 async fn both_or_neither(
