@@ -67,8 +67,7 @@ impl Server {
             .prefix("pg")
             .tempdir_in("/tmp")
             .unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap();
-        let port = port.local_addr().unwrap().port();
+        let port = free_port();
         if is_root().await {
             let mut own = Command::new("chown");
             let own = own.arg("postgres").arg(folder.path()).status();
@@ -148,6 +147,15 @@ impl Server {
             .kill_on_drop(true);
         command
     }
+}
+
+/// One of those that the kernel gives to nobody: a client that tries to reach a stopped server can otherwise get the
+/// server's port as its own, and reach itself.
+fn free_port() -> u16 {
+    let random = || 15_000 + (Uuid::new_v4().as_u128() % 16_000) as u16;
+    std::iter::repeat_with(random)
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("it goes on until there is one")
 }
 
 async fn is_root() -> bool {

@@ -378,6 +378,28 @@ fn varied() -> Vec<AuditEvent> {
         .collect()
 }
 
+#[tokio::test]
+async fn two_that_need_the_same_new_month_both_get_it() {
+    let db = Pg::new().await;
+    let make = "select impersonation.add_month('2031-05-01 00:00+00')";
+    let mut first = db.pool.begin().await.unwrap();
+    let lock = "select pg_advisory_xact_lock(hashtextextended('impersonation.add_month', 0))";
+    first.execute(lock).await.unwrap();
+    // This one has seen that there is no such month, and waits.
+    let pool = db.pool.clone();
+    let second = tokio::spawn(async move { pool.execute(make).await });
+    let waiting = "select exists (select from pg_stat_activity \
+                   where datname = current_database() and wait_event = 'advisory')";
+    while !sqlx::query_scalar::<_, bool>(waiting)
+        .fetch_one(&db.pool)
+        .await
+        .unwrap()
+    {}
+    first.execute(make).await.unwrap();
+    first.commit().await.unwrap();
+    second.await.unwrap().unwrap();
+}
+
 fn filters() -> Vec<TrailFilter> {
     let with = |set: &dyn Fn(&mut TrailFilter)| {
         let mut filter = TrailFilter::default();
