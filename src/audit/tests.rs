@@ -192,7 +192,8 @@ fn session(id: u128) -> Session {
 }
 
 fn acting_in(session: &Session) -> ActingAs {
-    let live = Lives::default().of(session);
+    let lives = Lives::default();
+    let (live, _) = lives.of(session, lives.before());
     let clock = Arc::new(ManualClock::new(NOON));
     ActingAs::by_session(actor(), None, Arc::new(session.clone()), live, clock)
 }

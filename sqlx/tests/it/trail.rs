@@ -490,6 +490,27 @@ async fn a1_a_recorded_start_writes_both_or_neither() {
     .await;
 }
 
+#[tokio::test]
+async fn a1_a_recorded_start_that_fails_at_its_very_end_writes_nothing() {
+    let db = Pg::new().await;
+    let trail = PostgresTrail::new(db.pool.clone());
+    let sessions = PostgresSessions::new(db.pool.clone()).with_starts_in(&trail);
+    db.pool
+        .execute(
+            "create function no() returns trigger language plpgsql as $$ begin raise 'no'; end $$; \
+             create constraint trigger no after insert on impersonation.sessions \
+             deferrable initially deferred for each row execute function no()",
+        )
+        .await
+        .unwrap();
+    let session = session("ada", "ines");
+    let (limits, event) = (Limits::default(), event(EventName::Start));
+    let failed = sessions.start_recorded(&session, &limits, &event).await;
+    assert!(matches!(failed, Some(Err(StartError::Store(_)))));
+    assert_eq!(all(&trail).await, []);
+    assert!(sessions.get(session.id).await.unwrap().is_none());
+}
+
 async fn both_or_neither(
     plain: &impl SessionStore,
     recording: &impl SessionStore,
