@@ -176,7 +176,7 @@ impl Read<'_> {
             acting_as.subject(),
             (acting_as.reason(), acting_as.access()),
             &self.facts.method,
-            self.facts.route_or_path(),
+            (self.facts.route.is_some(), self.facts.route_or_path()),
             self.status,
             self.facts.address,
             self.facts.user_agent.as_ref().map(HeaderValue::as_bytes),

@@ -226,6 +226,20 @@ fn post(uri: &str) -> RequestFacts {
     request(Method::POST, uri)
 }
 
+/// The same request once more.
+fn again(facts: &RequestFacts) -> RequestFacts {
+    RequestFacts {
+        acting_as: facts.acting_as.clone(),
+        method: facts.method.clone(),
+        uri: facts.uri.clone(),
+        route: facts.route.clone(),
+        address: facts.address,
+        user_agent: facts.user_agent.clone(),
+        request_id: facts.request_id.clone(),
+        at: facts.at,
+    }
+}
+
 /// A read that went well.
 async fn read(trail: &Trail, facts: RequestFacts, status: u16) {
     let guard = RequestGuard::read(trail, facts).await.unwrap();

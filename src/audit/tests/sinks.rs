@@ -270,6 +270,7 @@ async fn a5_all_means_every_sink_and_none_gets_an_event_twice() {
         assert_eq!(paths(&before.events()), expected, "{act:?}");
         assert_eq!(paths(&broken.kept()), expected, "{act:?}");
         assert_eq!(paths(&after.events()), expected, "{act:?}");
+        assert_eq!(fan.remembered(), 0, "{act:?}");
     }
 }
 
