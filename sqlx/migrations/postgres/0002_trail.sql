@@ -58,7 +58,10 @@ begin
         return;
     end if;
     perform pg_advisory_xact_lock(hashtextextended('impersonation.add_month', 0));
-    if to_regclass('impersonation.' || part) is not null then
+    -- Looked up in the table and not by `to_regclass`: that may have kept its answer of before the lock.
+    if exists (
+        select from pg_class where relname = part and relnamespace = 'impersonation'::regnamespace
+    ) then
         return;
     end if;
     -- Made first and attached then: that waits for no reader and no writer of the other months.

@@ -1,9 +1,10 @@
 //! The whole of it over a database: handle, layer, sessions and trail.
 
-use std::{collections::HashMap, convert::Infallible};
+use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use http::{Method, Request, Response, StatusCode};
-use sqlx::{postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, Executor as _, postgres::PgPoolOptions, sqlite::SqlitePoolOptions};
+use time::OffsetDateTime;
 use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_impersonation::{
     Access, Actor, Caller, Decision, Grant, Impersonation, Rank, RejectionKind, StartRequest,
@@ -13,7 +14,8 @@ use tower_impersonation::{
     session::SessionStore,
 };
 use tower_impersonation_sqlx::{
-    PostgresSessions, PostgresTrail, SqliteSessions, SqliteTrail, TrailFilter, TrailPage, sqlite,
+    PostgresSessions, PostgresTrail, SqlConsents, SqlRoles, SqliteSessions, SqliteTrail,
+    TrailFilter, TrailPage, sqlite,
 };
 
 use crate::host::{Lite, Pg, user};
@@ -116,5 +118,71 @@ async fn a1_sessions_and_trail_never_wait_for_each_others_connection() {
         all_at_once(&build(trail.clone(), sessions)).await;
         let list = trail.read(&TrailFilter::default(), &page).await.unwrap();
         assert_complete(&list.events);
+    }
+}
+
+/// The rights that the documentation of the module `postgres` lists are enough, and not too many.
+#[tokio::test]
+async fn a8_an_application_with_the_rights_it_needs_cannot_touch_the_trail() {
+    let db = Pg::new().await;
+    let app: String = sqlx::query_scalar("select current_database()::text")
+        .fetch_one(&db.pool)
+        .await
+        .unwrap();
+    let documented: String = include_str!("../../src/postgres/mod.rs")
+        .lines()
+        .skip_while(|line| *line != "//! ```sql")
+        .skip(1)
+        .take_while(|line| *line != "//! ```")
+        .map(|line| {
+            line.trim_start_matches("//!")
+                .replace(" app;", &format!(" {app};"))
+        })
+        .collect();
+    assert!(documented.contains("grant"), "{documented}");
+    let grants = format!("create role {app} login; {documented}");
+    db.pool.execute(AssertSqlSafe(grants)).await.unwrap();
+
+    let pool = PgPoolOptions::new().max_connections(4);
+    let pool = pool
+        .connect_with(db.options.clone().username(&app))
+        .await
+        .unwrap();
+    let trail = PostgresTrail::new(pool.clone());
+    let sessions = PostgresSessions::new(pool.clone()).with_starts_in(&trail);
+    all_at_once(&build(trail.clone(), sessions.clone())).await;
+    let list = trail
+        .read(&TrailFilter::default(), &TrailPage::first(10_000))
+        .await;
+    assert_complete(&list.unwrap().events);
+    sessions.listening().await;
+    trail.mark_unknown(Duration::from_secs(60)).await.unwrap();
+    let roles = SqlRoles::new(pool.clone());
+    roles.grant_first(&user("root")).await.unwrap();
+    roles.revoke(&user("root"), &user("root")).await.unwrap();
+    let consents = SqlConsents::new(pool.clone());
+    consents
+        .allow(&user("ines"), OffsetDateTime::now_utc())
+        .await
+        .unwrap();
+    consents.withdraw(&user("ines")).await.unwrap();
+    sqlx::query("select * from impersonation.requests")
+        .execute(&pool)
+        .await
+        .unwrap();
+
+    for statement in [
+        "update impersonation.trail set actor = 'eve'",
+        "delete from impersonation.trail",
+        "truncate impersonation.trail",
+        "drop table impersonation.trail",
+        "alter table impersonation.trail disable trigger append_only",
+        "set session_replication_role = replica",
+        "select impersonation.drop_months_before(now())",
+        "delete from impersonation.sessions",
+    ] {
+        let refused = pool.execute(statement).await.expect_err(statement);
+        let code = refused.as_database_error().and_then(|error| error.code());
+        assert_eq!(code.as_deref(), Some("42501"), "{statement}");
     }
 }

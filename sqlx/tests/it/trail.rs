@@ -223,6 +223,30 @@ async fn a8_retention_drops_whole_months_that_are_over_and_nothing_else() {
     assert!(refused.unwrap_err().to_string().contains("append-only"));
 }
 
+#[tokio::test]
+async fn a5_many_processes_may_write_the_first_event_of_a_month_at_once() {
+    let db = Pg::new().await;
+    for month in [
+        datetime!(2024-01-05 12:00 UTC),
+        datetime!(2024-02-05 12:00 UTC),
+    ] {
+        let writes: Vec<_> = (0..8)
+            .map(|_| {
+                // Each of its own, that does not know what the others know.
+                let trail = PostgresTrail::new(db.pool.clone());
+                let mut event = event(EventName::Request);
+                event.time = month;
+                tokio::spawn(async move { trail.write(&[event]).await })
+            })
+            .collect();
+        for write in writes {
+            write.await.unwrap().unwrap();
+        }
+    }
+    let trail = PostgresTrail::new(db.pool.clone());
+    assert_eq!(all(&trail).await.len(), 16);
+}
+
 /// What the view says of each request, oldest first.
 async fn outcomes(pool: &PgPool) -> Vec<(Uuid, String)> {
     let sql = "select id, outcome from impersonation.requests order by time, id";
