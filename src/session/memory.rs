@@ -51,14 +51,14 @@ struct State {
     /// Everything that is listed, in the order of starts.
     all: BTreeMap<SessionId, Arc<Session>>,
     ended: VecDeque<SessionId>,
-    actors: HashMap<UserId, PerActor>,
+    actors: HashMap<UserId, Box<PerActor>>,
 }
 
 struct PerActor {
     /// Active ones, oldest first.
     active: Vec<SessionId>,
     /// Times of the starts within the last hour, oldest first.
-    starts: VecDeque<OffsetDateTime>,
+    starts: Vec<OffsetDateTime>,
 }
 
 /// One actor as one subject: the key of what can be active.
@@ -140,6 +140,16 @@ impl MemorySessions {
     }
 }
 
+impl Default for PerActor {
+    /// Most have one session at a time, and few start another within the hour.
+    fn default() -> Self {
+        Self {
+            active: Vec::with_capacity(1),
+            starts: Vec::with_capacity(1),
+        }
+    }
+}
+
 impl State {
     fn active_of(&self, actor: &UserId) -> Vec<Arc<Session>> {
         let ids = self.actors.get(actor).map(|actor| actor.active.as_slice());
@@ -152,10 +162,9 @@ impl State {
             return Vec::new();
         };
         let window = Limits::window_start(now);
-        while actor.starts.front().is_some_and(|start| *start <= window) {
-            actor.starts.pop_front();
-        }
-        actor.starts.iter().copied().collect()
+        let recent = actor.starts.partition_point(|start| *start <= window);
+        actor.starts.drain(..recent);
+        actor.starts.clone()
     }
 }
 
@@ -270,7 +279,7 @@ impl SessionStore for MemorySessions {
                 .collect();
             let window = Limits::window_start(now);
             state.actors.retain(|_, actor| {
-                !actor.active.is_empty() || actor.starts.back().is_some_and(|last| *last > window)
+                !actor.active.is_empty() || actor.starts.last().is_some_and(|last| *last > window)
             });
             ended
         };
