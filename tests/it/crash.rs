@@ -234,8 +234,8 @@ async fn a1_after_a_crash_on_sqlite_every_order_has_its_intent() {
         let pool = SqlitePool::connect(&url).await.unwrap();
         let wrong: (i64, i64, i64, i64, i64) = sqlx::query_as(
             "select \
-               (select count(*) from orders o where o.id > 1005 and not exists ( \
-                 select 1 from impersonation_trail t where t.request_id = o.item and t.is_intent)), \
+               (select count(*) from orders where id > 1005 and item not in ( \
+                 select request_id from impersonation_trail where is_intent and request_id is not null)), \
                (select count(*) from (select 1 from impersonation_trail group by id, is_intent having count(*) > 1)), \
                (select count(*) from impersonation_sessions s where 1 <> ( \
                  select count(*) from impersonation_trail t \

@@ -58,10 +58,10 @@ begin
         return;
     end if;
     perform pg_advisory_xact_lock(hashtextextended('impersonation.add_month', 0));
-    -- Not asked the same way again: what the first question found is kept, also across the wait.
-    perform from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where n.nspname = 'impersonation' and c.relname = part;
-    if found then
+    -- Looked up in the table and not by `to_regclass`: that may have kept its answer of before the lock.
+    if exists (
+        select from pg_class where relname = part and relnamespace = 'impersonation'::regnamespace
+    ) then
         return;
     end if;
     -- Made first and attached then: that waits for no reader and no writer of the other months.

@@ -11,7 +11,6 @@
 //!     impersonation.admin_roles, impersonation.consents to app;
 //! grant select, insert on impersonation.trail to app;
 //! grant select on impersonation.requests to app;
-//! grant delete on impersonation.processes to app;
 //! grant usage on all sequences in schema impersonation to app;
 //! ```
 //!

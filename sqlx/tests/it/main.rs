@@ -3,6 +3,7 @@
 
 mod consents;
 mod crash;
+mod handle;
 mod host;
 mod lists;
 mod postgres;

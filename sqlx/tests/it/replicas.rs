@@ -198,6 +198,11 @@ async fn s9_while_the_channel_is_cut_nothing_that_is_kept_is_used() {
     };
     let elsewhere = PostgresSessions::new(db.pool.clone());
     let session = started(&elsewhere, session("ada", "ines")).await;
+    let first = replica.news.try_recv();
+    assert!(
+        matches!(first, Ok(SessionChange::Unknown)),
+        "what came before is unknown: {first:?}"
+    );
     assert!(replica.is_active(&session).await && replica.peeks(&session));
     while replica.news.try_recv().is_ok() {}
 

@@ -224,6 +224,30 @@ async fn a8_retention_drops_whole_months_that_are_over_and_nothing_else() {
     assert!(refused.unwrap_err().to_string().contains("append-only"));
 }
 
+#[tokio::test]
+async fn a5_many_processes_may_write_the_first_event_of_a_month_at_once() {
+    let db = Pg::new().await;
+    for month in [
+        datetime!(2024-01-05 12:00 UTC),
+        datetime!(2024-02-05 12:00 UTC),
+    ] {
+        let writes: Vec<_> = (0..8)
+            .map(|_| {
+                // Each of its own, that does not know what the others know.
+                let trail = PostgresTrail::new(db.pool.clone());
+                let mut event = event(EventName::Request);
+                event.time = month;
+                tokio::spawn(async move { trail.write(&[event]).await })
+            })
+            .collect();
+        for write in writes {
+            write.await.unwrap().unwrap();
+        }
+    }
+    let trail = PostgresTrail::new(db.pool.clone());
+    assert_eq!(all(&trail).await.len(), 16);
+}
+
 /// What the view says of each request, oldest first.
 async fn outcomes(pool: &PgPool) -> Vec<(Uuid, String)> {
     let sql = "select id, outcome from impersonation.requests order by time, id";
@@ -376,28 +400,6 @@ fn varied() -> Vec<AuditEvent> {
             event
         })
         .collect()
-}
-
-#[tokio::test]
-async fn two_that_need_the_same_new_month_both_get_it() {
-    let db = Pg::new().await;
-    let make = "select impersonation.add_month('2031-05-01 00:00+00')";
-    let mut first = db.pool.begin().await.unwrap();
-    let lock = "select pg_advisory_xact_lock(hashtextextended('impersonation.add_month', 0))";
-    first.execute(lock).await.unwrap();
-    // This one has seen that there is no such month, and waits.
-    let pool = db.pool.clone();
-    let second = tokio::spawn(async move { pool.execute(make).await });
-    let waiting = "select exists (select from pg_stat_activity \
-                   where datname = current_database() and wait_event = 'advisory')";
-    while !sqlx::query_scalar::<_, bool>(waiting)
-        .fetch_one(&db.pool)
-        .await
-        .unwrap()
-    {}
-    first.execute(make).await.unwrap();
-    first.commit().await.unwrap();
-    second.await.unwrap().unwrap();
 }
 
 fn filters() -> Vec<TrailFilter> {
@@ -560,6 +562,27 @@ async fn everywhere_or_nowhere<S: SessionStore>(
     assert!(matches!(refused, Some(Err(StartError::AlreadyActive))));
     assert_eq!(memory.events(), [start.clone()]);
     assert_eq!(trail().await, [start]);
+}
+
+#[tokio::test]
+async fn a1_a_recorded_start_that_fails_at_its_very_end_writes_nothing() {
+    let db = Pg::new().await;
+    let trail = PostgresTrail::new(db.pool.clone());
+    let sessions = PostgresSessions::new(db.pool.clone()).with_starts_in(&trail);
+    db.pool
+        .execute(
+            "create function no() returns trigger language plpgsql as $$ begin raise 'no'; end $$; \
+             create constraint trigger no after insert on impersonation.sessions \
+             deferrable initially deferred for each row execute function no()",
+        )
+        .await
+        .unwrap();
+    let session = session("ada", "ines");
+    let (limits, event) = (Limits::default(), event(EventName::Start));
+    let failed = sessions.start_recorded(&session, &limits, &event).await;
+    assert!(matches!(failed, Some(Err(StartError::Store(_)))));
+    assert_eq!(all(&trail).await, []);
+    assert!(sessions.get(session.id).await.unwrap().is_none());
 }
 
 async fn both_or_neither(
