@@ -1,6 +1,6 @@
 //! For axum (feature `axum`): extractors and a guard for handlers.
 //!
-//! - [`ActingAs`](crate::ActingAs) extracts itself, from acted requests only; `Option<ActingAs>` from all.
+//! - [`ActingAs`] extracts itself, from acted requests only; `Option<ActingAs>` from all.
 //! - [`Effective`] answers the two questions of every handler: whose data is this, and who is accountable?
 //! - [`NotActing`] keeps acted requests away from a handler (rule R11).
 //!

@@ -559,7 +559,7 @@ impl Inner {
         asked.map_or(ceiling, |asked| asked.min(ceiling))
     }
 
-    /// Trail, then store: the order of rule A1.
+    /// Trail and store in one step where the store can, else trail, then store: the order of rule A1.
     async fn carry_through(
         self: Arc<Self>,
         session: Session,
@@ -580,14 +580,21 @@ impl Inner {
         // Told before there is anything to take back.
         self.notify_start(&session).await?;
         let told = self.notifying.as_ref().map(|_| session.clone());
-        // From here on the trail says, or will say once its sink is back, that this session starts.
         let id = session.id;
-        if let Err(error) = self.trail.record_durable(event.clone()).await {
-            self.untell(told);
-            return Err(self.take_back([event], error.into()));
-        }
-        let start = sessions.start(session, &limits);
-        let started = self.ask("session store", async { Ok(start.await) }).await;
+        let at_once = sessions.start_recorded(&session, &limits, &event);
+        let at_once = self.ask("session store", async { Ok(at_once.await) }).await;
+        let started = match at_once.transpose() {
+            Some(started) => started,
+            None => {
+                // From here on the trail says, or will say once its sink is back, that this session starts.
+                if let Err(error) = self.trail.record_durable(event.clone()).await {
+                    self.untell(told);
+                    return Err(self.take_back([event], error.into()));
+                }
+                let start = sessions.start(session, &limits);
+                self.ask("session store", async { Ok(start.await) }).await
+            }
+        };
         match started.and_then(|started| started.map_err(not_started)) {
             Ok(Started { session, ended }) => {
                 ended
@@ -911,11 +918,13 @@ impl Inner {
         let Some(sessions) = &self.sessions else {
             return Ok(());
         };
-        for (live, seen_at) in self.lives.untold() {
-            self.ask("session store", sessions.touch(live.id, seen_at))
-                .await?;
-            live.told(seen_at);
+        let untold = self.lives.untold();
+        if untold.is_empty() {
+            return Ok(());
         }
+        let seen: Vec<_> = untold.iter().map(|(live, at)| (live.id, *at)).collect();
+        self.ask("session store", sessions.touch_all(&seen)).await?;
+        untold.iter().for_each(|(live, at)| live.told(*at));
         Ok(())
     }
 
@@ -1043,6 +1052,13 @@ fn not_started(error: StartError) -> Refusal {
             Refusal::of(
                 RejectionKind::Unavailable,
                 format!("session store: {error}"),
+            )
+        }
+        StartError::Trail(error) => {
+            tracing::error!(target: "tower_impersonation", error = &*error, "no start recorded");
+            Refusal::of(
+                RejectionKind::TrailUnavailable,
+                format!("the trail of starts: {error}"),
             )
         }
     }

@@ -16,11 +16,12 @@ use uuid::Uuid;
 
 use crate::{
     Desk,
+    api::ApiError,
     auth::SignedIn,
     html::{Text, hour, time_left},
     impersonation::{marked, why_not},
     pages::{Frame, problem, refusal},
-    shop::{Role, Shop, User},
+    shop::{Role, User},
 };
 
 pub(crate) async fn page(
@@ -43,6 +44,10 @@ pub(crate) async fn page(
         Ok(list) => list.sessions,
         Err(rejection) => return refusal(&rejection, &parts, &desk.control_path).map(Body::from),
     };
+    let users = match desk.shop.users().await {
+        Ok(users) => users,
+        Err(closed) => return ApiError::from(closed).into_response(),
+    };
     let mut content = String::from("<h1>Support desk</h1>\n");
     content.push_str("<section aria-labelledby=\"live\"><h2 id=\"live\">Live sessions</h2>\n");
     if sessions.is_empty() {
@@ -50,12 +55,12 @@ pub(crate) async fn page(
     } else {
         content.push_str("<ul class=\"sessions\">");
         for session in &sessions {
-            push_session(&mut content, session, &user, &desk.shop);
+            push_session(&mut content, session, &user, &users);
         }
         content.push_str("</ul>");
     }
     content.push_str("</section>\n");
-    push_people(&mut content, &user, &desk);
+    push_people(&mut content, &user, &users, &desk.control_path);
     let frame = Frame {
         title: "Support desk",
         user: Some(&user),
@@ -74,7 +79,7 @@ pub(crate) async fn end(State(desk): State<Desk>, Path(id): Path<Uuid>, parts: P
 
 // === live sessions ===
 
-fn push_session(content: &mut String, session: &Session, viewer: &User, shop: &Shop) {
+fn push_session(content: &mut String, session: &Session, viewer: &User, users: &[User]) {
     let is_own = session.actor.as_str() == viewer.id;
     let open = if is_own {
         format!(
@@ -103,8 +108,8 @@ fn push_session(content: &mut String, session: &Session, viewer: &User, shop: &S
 <p class="reason">“{reason}”{ticket}</p>
 <p class="meta">{access} · since {since} · {left} left</p></div>
 <div class="ways">{open}{end}</div></li>"#,
-        actor = Text(name_of(shop, session.actor.as_str())),
-        subject = Text(subject_name(shop, &session.subject)),
+        actor = Text(name_of(users, session.actor.as_str())),
+        subject = Text(subject_name(users, &session.subject)),
         reason = Text(&session.reason),
         access = session.access.as_str().replace('_', "-"),
         since = hour(session.started_at),
@@ -112,31 +117,31 @@ fn push_session(content: &mut String, session: &Session, viewer: &User, shop: &S
     );
 }
 
-fn subject_name(shop: &Shop, subject: &Subject) -> String {
+fn subject_name(users: &[User], subject: &Subject) -> String {
     match subject {
-        Subject::User(id) => name_of(shop, id.as_str()),
+        Subject::User(id) => name_of(users, id.as_str()),
         Subject::Anonymous => "an anonymous visitor".to_owned(),
         Subject::Service => "the service role".to_owned(),
         other => other.to_string(),
     }
 }
 
-fn name_of(shop: &Shop, id: &str) -> String {
-    shop.user(id)
-        .map_or_else(|| id.to_owned(), |user| user.name)
+fn name_of(users: &[User], id: &str) -> String {
+    let user = users.iter().find(|user| user.id == id);
+    user.map_or(id, |user| &user.name).to_owned()
 }
 
 // === people ===
 
-fn push_people(content: &mut String, viewer: &User, desk: &Desk) {
+fn push_people(content: &mut String, viewer: &User, users: &[User], control_path: &str) {
     content.push_str(
         "<section aria-labelledby=\"people\"><h2 id=\"people\">People</h2>\n<ul class=\"people\">",
     );
-    for user in desk.shop.users() {
+    for user in users {
         if user.role.rank() >= viewer.role.rank() {
             continue;
         }
-        push_person(content, &user, viewer, &desk.control_path);
+        push_person(content, user, viewer, control_path);
     }
     content.push_str("</ul></section>\n<section aria-labelledby=\"others\"><h2 id=\"others\">Without a name</h2>\n<ul class=\"people\">");
     let anonymous = (
@@ -150,7 +155,7 @@ fn push_people(content: &mut String, viewer: &User, desk: &Desk) {
         (viewer.role == Role::Superadmin).then_some(service),
     ];
     for (kind, name, about) in others.into_iter().flatten() {
-        let action = format!("{}/{kind}", desk.control_path);
+        let action = format!("{control_path}/{kind}");
         let form = start_form(&action, "", name, kind, viewer);
         let _ = write!(
             content,

@@ -20,7 +20,7 @@ use tower_impersonation::{Access, ActingAs, Subject, UserId, session::SessionId}
 use crate::{
     Desk,
     auth::{CurrentUser, SignedIn},
-    shop::{MAX_ITEM, Order, Role, Shop, User},
+    shop::{Closed, MAX_ITEM, NotOrdered, Order, Role, Shop, User},
 };
 
 /// A refusal of the shop's own: `{"error": …}`.
@@ -102,8 +102,8 @@ pub(crate) async fn orders(
     user: Option<Extension<CurrentUser>>,
 ) -> Result<Json<Vec<Value>>, ApiError> {
     let orders = match user {
-        Some(Extension(CurrentUser::Person(user))) => shop.orders(Some(&user.id)),
-        Some(Extension(CurrentUser::Service)) => shop.orders(None),
+        Some(Extension(CurrentUser::Person(user))) => shop.orders(Some(&user.id)).await?,
+        Some(Extension(CurrentUser::Service)) => shop.orders(None).await?,
         Some(Extension(CurrentUser::Visitor)) | None => {
             return Err(ApiError::new(StatusCode::UNAUTHORIZED, "Sign in first"));
         }
@@ -116,13 +116,22 @@ pub(crate) async fn order(
     SignedIn(user): SignedIn,
     fields: Fields<NewOrder>,
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
-    let order = take_order(&shop, &user, &fields.value)?;
+    let order = take_order(&shop, &user, &fields.value).await?;
     Ok((StatusCode::CREATED, Json(order_view(&order))))
 }
 
-pub(crate) fn take_order(shop: &Shop, user: &User, order: &NewOrder) -> Result<Order, ApiError> {
-    let taken = shop.order(&user.id, &order.item);
-    taken.map_err(|_| ApiError::bad(format!("`item` must have 1 to {MAX_ITEM} characters")))
+pub(crate) async fn take_order(
+    shop: &Shop,
+    user: &User,
+    order: &NewOrder,
+) -> Result<Order, ApiError> {
+    let taken = shop.order(&user.id, &order.item).await;
+    taken.map_err(|problem| match problem {
+        NotOrdered::BadItem => {
+            ApiError::bad(format!("`item` must have 1 to {MAX_ITEM} characters"))
+        }
+        NotOrdered::Closed(closed) => closed.into(),
+    })
 }
 
 /// For demonstrations: what becomes of a session when a role changes under it.
@@ -132,12 +141,13 @@ pub(crate) async fn change_role(
     Path(id): Path<String>,
     fields: Fields<NewRole>,
 ) -> Result<Json<Value>, ApiError> {
-    root_only(&caller)?;
+    root_only(&desk.shop, &caller).await?;
     let role = Role::given(&fields.value.role).ok_or_else(|| {
         ApiError::bad("`role` must be superadmin, admin, support or customer".to_owned())
     })?;
     // Nobody is told: the next acted request finds out by itself (rule R8).
-    let user = desk.shop.change_role(&id, role).ok_or_else(no_such_user)?;
+    let user = desk.shop.change_role(&id, role).await?;
+    let user = user.ok_or_else(no_such_user)?;
     Ok(Json(user_view(&user)))
 }
 
@@ -147,8 +157,9 @@ pub(crate) async fn delete_user(
     SignedIn(caller): SignedIn,
     Path(id): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    root_only(&caller)?;
-    let user = desk.shop.delete_user(&id).ok_or_else(no_such_user)?;
+    root_only(&desk.shop, &caller).await?;
+    let user = desk.shop.delete_user(&id).await?;
+    let user = user.ok_or_else(no_such_user)?;
     // Who no longer exists cannot sign in, so no request of theirs would ever end what they have started.
     let id = user.id.parse().map_err(|_| ApiError::internal())?;
     let ended = desk.impersonation.demote(&id).await;
@@ -158,9 +169,9 @@ pub(crate) async fn delete_user(
     Ok(Json(user_view(&user)))
 }
 
-fn root_only(caller: &User) -> Result<(), ApiError> {
-    match caller.role {
-        Role::Superadmin => Ok(()),
+async fn root_only(shop: &Shop, caller: &User) -> Result<(), ApiError> {
+    match shop.user(&caller.id).await?.map(|caller| caller.role) {
+        Some(Role::Superadmin) => Ok(()),
         _ => Err(ApiError::new(StatusCode::FORBIDDEN, "For root only")),
     }
 }
@@ -242,6 +253,19 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status, Json(json!({"error": self.error}))).into_response()
+    }
+}
+
+impl From<Closed> for ApiError {
+    fn from(closed: Closed) -> Self {
+        tracing::error!(
+            error = &closed as &dyn std::error::Error,
+            "the shop cannot answer"
+        );
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "The shop is closed for a moment",
+        )
     }
 }
 

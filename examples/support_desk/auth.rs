@@ -24,7 +24,7 @@ use crate::{
     Desk,
     api::{ApiError, Fields, wants_page},
     pages,
-    shop::{Shop, User},
+    shop::{Closed, Shop, User},
 };
 
 const COOKIE_NAME: &str = "desk_session";
@@ -71,16 +71,20 @@ pub(crate) async fn sign_in(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match desk.sign_ins.read(&desk.shop, request.headers()) {
-        Credentials::None => {}
-        Credentials::User(user) => {
-            request.extensions_mut().insert(CurrentUser::Person(user));
-        }
-        Credentials::Wrong => {
-            let challenge = [(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")];
-            let error = ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized");
-            return (challenge, error).into_response();
-        }
+    let credentials = desk.sign_ins.read(&desk.shop, request.headers()).await;
+    match credentials {
+        Err(closed) => return ApiError::from(closed).into_response(),
+        Ok(credentials) => match credentials {
+            Credentials::None => {}
+            Credentials::User(user) => {
+                request.extensions_mut().insert(CurrentUser::Person(user));
+            }
+            Credentials::Wrong => {
+                let challenge = [(WWW_AUTHENTICATE, "Bearer error=\"invalid_token\"")];
+                let error = ApiError::new(StatusCode::UNAUTHORIZED, "Unauthorized");
+                return (challenge, error).into_response();
+            }
+        },
     }
     next.run(request).await
 }
@@ -92,9 +96,9 @@ pub(crate) async fn login(
     headers: HeaderMap,
     fields: Fields<Login>,
 ) -> Result<Response, ApiError> {
-    let Some(user) = desk.shop.user_by_login(&fields.value.user) else {
+    let Some(user) = desk.shop.user_by_login(&fields.value.user).await? else {
         if fields.is_form {
-            let page = pages::sign_in_again(&desk.shop, fields.value.next.as_deref());
+            let page = pages::sign_in_again(&desk.shop, fields.value.next.as_deref()).await?;
             return Ok((StatusCode::UNAUTHORIZED, page).into_response());
         }
         return Err(ApiError::new(StatusCode::UNAUTHORIZED, "Unknown user"));
@@ -166,7 +170,7 @@ impl SignIns {
         self.lock().remove(cookie(headers)?)
     }
 
-    fn read(&self, shop: &Shop, headers: &HeaderMap) -> Credentials {
+    async fn read(&self, shop: &Shop, headers: &HeaderMap) -> Result<Credentials, Closed> {
         if let Some(authorization) = headers.get(AUTHORIZATION) {
             let token = authorization.to_str().ok();
             let id = token.and_then(|token| {
@@ -174,17 +178,19 @@ impl SignIns {
                 let is_bearer = scheme.eq_ignore_ascii_case("bearer");
                 token.strip_prefix(TOKEN_PREFIX).filter(|_| is_bearer)
             });
-            return match id.and_then(|id| shop.user(id)) {
-                Some(user) => Credentials::User(user),
-                None => Credentials::Wrong,
+            let Some(id) = id else {
+                return Ok(Credentials::Wrong);
             };
+            let user = shop.user_if_known(id).await?;
+            return Ok(user.map_or(Credentials::Wrong, Credentials::User));
         }
         // A cookie from before a restart is no credential: the person is just not signed in.
         let id = cookie(headers).and_then(|value| self.lock().get(value).cloned());
-        match id.and_then(|id| shop.user(&id)) {
-            Some(user) => Credentials::User(user),
-            None => Credentials::None,
-        }
+        let Some(id) = id else {
+            return Ok(Credentials::None);
+        };
+        let user = shop.user_if_known(&id).await?;
+        Ok(user.map_or(Credentials::None, Credentials::User))
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, String>> {

@@ -8,12 +8,12 @@ use axum::{extract::Request, middleware::Next, response::Response};
 use http::{HeaderValue, header::LOCATION, request::Parts};
 use tower_impersonation::{
     ActingAs, Actor, AdminChecker, BoxError, Caller, ConfigError, Decision, DirectoryUser, Grant,
-    Impersonation, Rank, Rights, Subject, UserDirectory, UserId, audit::AuditSink,
-    session::MemorySessions,
+    Impersonation, Rank, Rights, Subject, UserDirectory, UserId, audit::JsonLines,
 };
 
 use crate::{
     auth::CurrentUser,
+    database::Database,
     pages,
     settings::{OnActive, Settings},
     shop::{Role, Shop, User},
@@ -30,14 +30,15 @@ struct Directory(Shop);
 pub(crate) fn set_up(
     settings: &Settings,
     shop: &Shop,
-    audit: impl AuditSink,
+    database: &Database,
+    file: JsonLines,
 ) -> Result<Impersonation, ConfigError> {
     let control_path = settings.control_path.clone();
-    let mut builder = Impersonation::builder(Staff(shop.clone()), audit)
+    let mut builder = database
+        .impersonation(Staff(shop.clone()), file)
         .directory(Directory(shop.clone()))
-        // It is in memory: asking is as cheap as remembering.
+        // Another process may delete or promote a user, and nobody tells.
         .directory_cache(Duration::ZERO)
-        .sessions(MemorySessions::new())
         .starts_per_hour(settings.starts_per_hour)
         .control_path(&settings.control_path)
         .exclude("/admin")
@@ -73,12 +74,13 @@ fn assumed(acting_as: &ActingAs) -> Result<CurrentUser, BoxError> {
 #[async_trait]
 impl AdminChecker for Staff {
     async fn identify(&self, parts: &Parts) -> Result<Caller, BoxError> {
-        match parts.extensions.get() {
-            Some(CurrentUser::Person(user)) if user.role.is_staff() => {
-                Ok(Caller::Admin(actor(user)?))
-            }
-            Some(CurrentUser::Person(user)) => Ok(Caller::User(user.id.parse()?)),
-            _ => Ok(Caller::Anonymous),
+        let Some(CurrentUser::Person(user)) = parts.extensions.get() else {
+            return Ok(Caller::Anonymous);
+        };
+        // What may be remembered is who it is; the role is as the database has it now.
+        match self.0.user(&user.id).await? {
+            Some(user) if user.role.is_staff() => Ok(Caller::Admin(actor(&user)?)),
+            _ => Ok(Caller::User(user.id.parse()?)),
         }
     }
 
@@ -94,7 +96,7 @@ impl AdminChecker for Staff {
     }
 
     async fn actor(&self, id: &UserId) -> Result<Option<Actor>, BoxError> {
-        let user = self.0.user(id.as_str());
+        let user = self.0.user(id.as_str()).await?;
         let staff = user.filter(|user| user.role.is_staff());
         staff.as_ref().map(actor).transpose()
     }
@@ -117,11 +119,11 @@ fn actor(user: &User) -> Result<Actor, BoxError> {
 #[async_trait]
 impl UserDirectory for Directory {
     async fn find(&self, id: &UserId) -> Result<Option<DirectoryUser>, BoxError> {
-        self.0.user(id.as_str()).map(entry).transpose()
+        self.0.user(id.as_str()).await?.map(entry).transpose()
     }
 
     async fn find_by_login(&self, login: &str) -> Result<Option<DirectoryUser>, BoxError> {
-        self.0.user_by_login(login).map(entry).transpose()
+        self.0.user_by_login(login).await?.map(entry).transpose()
     }
 
     async fn search(
@@ -136,7 +138,7 @@ impl UserDirectory for Directory {
                 .iter()
                 .any(|field| field.to_lowercase().contains(&text))
         };
-        let found = self.0.users().into_iter().filter(has_it);
+        let found = self.0.users().await?.into_iter().filter(has_it);
         found.skip(offset).take(limit).map(entry).collect()
     }
 }

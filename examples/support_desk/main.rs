@@ -1,10 +1,12 @@
 //! The support desk of a small shop: what impersonation looks like in a whole application.
 //!
 //! Run it with `cargo run --example support_desk --all-features`, open the page that it prints, and sign in
-//! as Ada. Everything lives in memory but the trail, which is a file.
+//! as Ada. Users, orders, sessions and the trail are in the database of `DATABASE_URL`: a file of SQLite unless it
+//! says otherwise. Sign-ins live in memory.
 //!
 //! | file | knows |
 //! | --- | --- |
+//! | `database.rs` | where everything is kept |
 //! | `shop.rs` | users and orders; nothing of the web, nothing of impersonation |
 //! | `auth.rs` | who is signed in; nothing of impersonation but that signing out ends it |
 //! | `api.rs`, `pages.rs` | the shop's own calls and pages, written as if nobody ever acted as anyone |
@@ -21,6 +23,7 @@
 mod admin;
 mod api;
 mod auth;
+mod database;
 mod html;
 mod impersonation;
 mod pages;
@@ -45,12 +48,9 @@ use axum::{
 use tokio::net::TcpListener;
 use tower::Layer as _;
 use tower_http::csrf::CsrfLayer;
-use tower_impersonation::{
-    BoxError, Impersonation,
-    audit::{FanOut, JsonLines, TracingSink},
-};
+use tower_impersonation::{BoxError, Impersonation, audit::JsonLines};
 
-use self::{auth::SignIns, settings::Settings, shop::Shop};
+use self::{auth::SignIns, database::Database, settings::Settings, shop::Shop};
 
 /// How long requests that are under way may take to finish once the process is told to stop.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -96,8 +96,11 @@ async fn main() -> ExitCode {
             return refuse(&format!("ADDR: cannot listen on {addr}: {error}"));
         }
     };
-    let audit = FanOut::all().and(file).and(TracingSink);
-    match run(&settings, listener, audit).await {
+    let database = match Database::open(&settings.database_url).await {
+        Ok(database) => database,
+        Err(error) => return refuse(&format!("DATABASE_URL: cannot be used: {error}")),
+    };
+    match run(&settings, listener, database, file).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("support_desk: {error}");
@@ -112,10 +115,15 @@ fn refuse(problem: &str) -> ExitCode {
     ExitCode::from(2)
 }
 
-async fn run(settings: &Settings, listener: TcpListener, audit: FanOut) -> Result<(), BoxError> {
-    let shop = Shop::seeded();
+async fn run(
+    settings: &Settings,
+    listener: TcpListener,
+    database: Database,
+    file: JsonLines,
+) -> Result<(), BoxError> {
+    let shop = Shop::new(database.clone());
     let desk = Desk {
-        impersonation: impersonation::set_up(settings, &shop, audit)?,
+        impersonation: impersonation::set_up(settings, &shop, &database, file)?,
         control_path: settings.control_path.as_str().into(),
         sign_ins: SignIns::default(),
         shop,
@@ -145,13 +153,9 @@ async fn run(settings: &Settings, listener: TcpListener, audit: FanOut) -> Resul
             }
         }
     }
-    // Sign-ins live in memory: whoever is signed in is signed out now, and the trail says so.
-    for user in desk.shop.users() {
-        if user.role.is_staff() {
-            desk.impersonation.log_out(&user.id.parse()?).await?;
-        }
-    }
+    // Sessions go on: this process may be one of several, and after a restart it is there again.
     desk.impersonation.trail().flush().await?;
+    database.close().await;
     Ok(())
 }
 

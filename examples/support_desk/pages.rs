@@ -48,14 +48,14 @@ pub(crate) async fn home(
     State(desk): State<Desk>,
     user: Option<Extension<CurrentUser>>,
     acting_as: Option<ActingAs>,
-) -> Html<String> {
+) -> Result<Html<String>, ApiError> {
     let banner = acting_as.map(|acting_as| banner(&acting_as, &desk.control_path));
     let (user, content) = match user {
         Some(Extension(CurrentUser::Person(user))) => {
-            let content = own_orders(&user, &desk.shop.orders(Some(&user.id)));
+            let content = own_orders(&user, &desk.shop.orders(Some(&user.id)).await?);
             (Some(user), content)
         }
-        Some(Extension(CurrentUser::Service)) => (None, all_orders(&desk.shop.orders(None))),
+        Some(Extension(CurrentUser::Service)) => (None, all_orders(&desk.shop.orders(None).await?)),
         Some(Extension(CurrentUser::Visitor)) | None => (None, shop_window()),
     };
     let frame = Frame {
@@ -67,7 +67,7 @@ pub(crate) async fn home(
         user: user.as_ref(),
         banner,
     };
-    frame.around(&content)
+    Ok(frame.around(&content))
 }
 
 /// The form on the page above. It has no `action`, so it goes to the page's own address, whatever that says.
@@ -76,20 +76,23 @@ pub(crate) async fn order(
     SignedIn(user): SignedIn,
     fields: Fields<NewOrder>,
 ) -> Result<Redirect, ApiError> {
-    take_order(&shop, &user, &fields.value)?;
+    take_order(&shop, &user, &fields.value).await?;
     Ok(Redirect::to("/"))
 }
 
 pub(crate) async fn sign_in(
     State(shop): State<Shop>,
     Query(query): Query<SignInQuery>,
-) -> Html<String> {
-    sign_in_page(&shop, query.next.as_deref(), None)
+) -> Result<Html<String>, ApiError> {
+    sign_in_page(&shop, query.next.as_deref(), None).await
 }
 
-pub(crate) fn sign_in_again(shop: &Shop, next: Option<&str>) -> Html<String> {
+pub(crate) async fn sign_in_again(
+    shop: &Shop,
+    next: Option<&str>,
+) -> Result<Html<String>, ApiError> {
     let problem = "There is no such user. Pick one of these, or type an e-mail address.";
-    sign_in_page(shop, next, Some(problem))
+    sign_in_page(shop, next, Some(problem)).await
 }
 
 /// Where someone goes who has to sign in for `path`.
@@ -131,6 +134,7 @@ pub(crate) async fn change_password(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     shop.change_password(&user.id)
+        .await?
         .ok_or_else(ApiError::internal)?;
     Ok(if wants_page(&headers) {
         Redirect::to("/account/password").into_response()
@@ -417,7 +421,11 @@ fn shop_window() -> String {
     )
 }
 
-fn sign_in_page(shop: &Shop, next: Option<&str>, problem: Option<&str>) -> Html<String> {
+async fn sign_in_page(
+    shop: &Shop,
+    next: Option<&str>,
+    problem: Option<&str>,
+) -> Result<Html<String>, ApiError> {
     let next = match next.filter(|next| is_ours(next)) {
         Some(next) => format!(
             r#"<input type="hidden" name="next" value="{}">"#,
@@ -430,7 +438,7 @@ fn sign_in_page(shop: &Shop, next: Option<&str>, problem: Option<&str>) -> Html<
         None => String::new(),
     };
     let mut people = String::new();
-    for user in shop.users() {
+    for user in shop.users().await? {
         if user.role == Role::System {
             continue;
         }
@@ -457,5 +465,5 @@ fn sign_in_page(shop: &Shop, next: Option<&str>, problem: Option<&str>) -> Html<
         title: "Sign in",
         ..Frame::default()
     };
-    frame.around(&content)
+    Ok(frame.around(&content))
 }

@@ -7,11 +7,14 @@ const TAKEN: &[&str] = &[
     "account", "admin", "api", "demo", "desk.css", "login", "logout",
 ];
 
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Settings {
     /// `ADDR`: where to listen. Default: 127.0.0.1:3000.
     pub(crate) addr: SocketAddr,
-    /// `AUDIT_FILE`: where the trail goes. Default: ./support_desk.audit.jsonl.
+    /// `DATABASE_URL`: where users, orders, sessions and the trail are kept. Default: sqlite://support_desk.sqlite.
+    /// May hold a password, so it is never shown.
+    pub(crate) database_url: String,
+    /// `AUDIT_FILE`: where the trail goes as well, as lines of JSON. Default: ./support_desk.audit.jsonl.
     pub(crate) audit_file: PathBuf,
     /// `CONTROL_PATH`: where the control API is mounted. Default: /impersonation.
     pub(crate) control_path: String,
@@ -48,6 +51,14 @@ impl Settings {
                 "127.0.0.1:3000",
                 "an address with a port, such as 127.0.0.1:3000",
             )?,
+            database_url: env::var("DATABASE_URL").or_else(|problem| match problem {
+                env::VarError::NotPresent => Ok("sqlite://support_desk.sqlite".to_owned()),
+                env::VarError::NotUnicode(_) => Err(BadSetting {
+                    name: "DATABASE_URL",
+                    value: "(not text)".into(),
+                    wanted: "sqlite://… or postgres://…",
+                }),
+            })?,
             audit_file: read("AUDIT_FILE", "./support_desk.audit.jsonl", "a path", |p| {
                 (!p.is_empty()).then(|| p.into())
             })?,

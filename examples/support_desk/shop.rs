@@ -1,11 +1,14 @@
-//! The shop itself: users and orders, in memory. It knows nothing of the web and nothing of impersonation.
+//! The shop itself: users and orders. It knows nothing of the web and nothing of impersonation.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use time::{Duration, OffsetDateTime};
+use sqlx::{query, query_as};
+use time::OffsetDateTime;
+
+use crate::database::Database;
 
 /// What the shop sells; orders may name other things.
 pub(crate) const GOODS: &[(&str, &str)] = &[
@@ -25,14 +28,32 @@ pub(crate) const GOODS: &[(&str, &str)] = &[
 /// The longest name of an item, in characters.
 pub(crate) const MAX_ITEM: usize = 200;
 
+/// What a user is, as the rows say it.
+type UserRow = (String, String, String, String, bool, bool, Option<i64>);
+type OrderRow = (i64, String, String, i64);
+
+/// Runs one query on whichever database it is; both understand the same SQL here.
+macro_rules! each {
+    ($shop:expr, $pool:ident => $query:expr) => {
+        match &$shop.database {
+            Database::Sqlite($pool) => $query,
+            Database::Postgres($pool) => $query,
+        }
+    };
+}
+
 /// Clones share everything.
 #[derive(Clone)]
-pub(crate) struct Shop(Arc<Mutex<State>>);
-
-struct State {
-    users: BTreeMap<String, User>,
-    orders: Vec<Order>,
+pub(crate) struct Shop {
+    database: Database,
+    /// Everyone who was looked up, as they were then.
+    known: Arc<Mutex<HashMap<String, User>>>,
 }
+
+/// The shop's database gave no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the shop’s database gave no answer")]
+pub(crate) struct Closed(#[from] sqlx::Error);
 
 #[derive(Debug, Clone)]
 pub(crate) struct User {
@@ -59,135 +80,172 @@ pub(crate) enum Role {
 
 #[derive(Debug, Clone)]
 pub(crate) struct Order {
-    pub(crate) id: u64,
+    pub(crate) id: i64,
     pub(crate) user: String,
     pub(crate) item: String,
     pub(crate) placed_at: OffsetDateTime,
 }
 
-/// An order that cannot be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BadItem;
+/// Why an order was not taken.
+#[derive(Debug)]
+pub(crate) enum NotOrdered {
+    BadItem,
+    Closed(Closed),
+}
 
 // === impl Shop ===
 
 impl Shop {
-    /// The shop as it stands when it opens.
-    pub(crate) fn seeded() -> Self {
-        let people = [
-            ("root", "Ruth Okafor", Role::Superadmin),
-            ("ada", "Ada Lindqvist", Role::Admin),
-            ("abe", "Abe Sorensen", Role::Admin),
-            ("sam", "Sam Whitlock", Role::Support),
-            ("ines", "Ines Ortega", Role::Customer),
-            ("otto", "Otto Brandt", Role::Customer),
-            ("mia", "Mia Rossi", Role::Customer),
-            ("kim", "Kim Nguyen", Role::Customer),
-            ("bot", "Restock bot", Role::System),
-        ];
-        let users = people.map(|(id, name, role)| {
-            let user = User {
-                id: id.to_owned(),
-                name: name.to_owned(),
-                email: format!("{id}@shop.example"),
-                role,
-                leads: id == "ada",
-                opted_out: id == "kim",
-                password_changed_at: None,
-            };
-            (id.to_owned(), user)
-        });
-        let shop = Self(Arc::new(Mutex::new(State {
-            users: users.into(),
-            orders: Vec::new(),
-        })));
-        let past = [
-            ("ines", 0, 33),
-            ("otto", 2, 26),
-            ("kim", 4, 19),
-            ("ines", 1, 12),
-            ("mia", 3, 5),
-        ];
-        for (user, item, days_ago) in past {
-            let placed_at = OffsetDateTime::now_utc() - Duration::days(days_ago);
-            shop.lock().add(user, GOODS[item].0, placed_at);
+    pub(crate) fn new(database: Database) -> Self {
+        Self {
+            database,
+            known: Arc::default(),
         }
-        shop
     }
 
-    pub(crate) fn user(&self, id: &str) -> Option<User> {
-        self.lock().users.get(id).cloned()
+    /// As the database has it now, whichever process changed it.
+    pub(crate) async fn user(&self, id: &str) -> Result<Option<User>, Closed> {
+        if id.contains('\0') {
+            return Ok(None); // PostgreSQL cannot even be asked
+        }
+        let sql = "select id, name, email, role, leads, opted_out, password_changed_at from users where id = $1";
+        let row: Option<UserRow> =
+            each!(self, pool => query_as(sql).bind(id).fetch_optional(pool).await)?;
+        let user = row.map(User::from);
+        match &user {
+            Some(user) => self.known().insert(id.to_owned(), user.clone()),
+            None => self.known().remove(id),
+        };
+        Ok(user)
+    }
+
+    /// The same, or while the database gives no answer, as it was last seen: enough to greet someone, not to
+    /// decide what they may do.
+    pub(crate) async fn user_if_known(&self, id: &str) -> Result<Option<User>, Closed> {
+        match self.user(id).await {
+            Err(closed) => self.known().get(id).cloned().map(Some).ok_or(closed),
+            user => user,
+        }
     }
 
     /// By id or by e-mail address, as people type it.
-    pub(crate) fn user_by_login(&self, login: &str) -> Option<User> {
+    pub(crate) async fn user_by_login(&self, login: &str) -> Result<Option<User>, Closed> {
         let login = login.trim();
-        let state = self.lock();
-        let is_it = |user: &&User| user.id == login || user.email.eq_ignore_ascii_case(login);
-        state.users.values().find(is_it).cloned()
+        if login.contains('\0') {
+            return Ok(None);
+        }
+        let sql = "select id, name, email, role, leads, opted_out, password_changed_at from users \
+                   where id = $1 or lower(email) = lower($1)";
+        let row: Option<UserRow> =
+            each!(self, pool => query_as(sql).bind(login).fetch_optional(pool).await)?;
+        Ok(row.map(User::from))
     }
 
     /// Everyone, those with more to say first.
-    pub(crate) fn users(&self) -> Vec<User> {
-        let mut users: Vec<_> = self.lock().users.values().cloned().collect();
+    pub(crate) async fn users(&self) -> Result<Vec<User>, Closed> {
+        let sql = "select id, name, email, role, leads, opted_out, password_changed_at from users";
+        let rows: Vec<UserRow> = each!(self, pool => query_as(sql).fetch_all(pool).await)?;
+        let mut users: Vec<_> = rows.into_iter().map(User::from).collect();
         users.sort_by(|a, b| {
             let key = |user: &User| (u32::MAX - user.role.rank(), user.role == Role::System);
             key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
         });
-        users
+        Ok(users)
     }
 
     /// Gives a user another role. `None` when there is no such user.
-    pub(crate) fn change_role(&self, id: &str, role: Role) -> Option<User> {
-        let mut state = self.lock();
-        let user = state.users.get_mut(id)?;
-        user.role = role;
-        Some(user.clone())
+    pub(crate) async fn change_role(&self, id: &str, role: Role) -> Result<Option<User>, Closed> {
+        let sql = "update users set role = $2 where id = $1";
+        each!(self, pool => query(sql).bind(id).bind(role.as_str()).execute(pool).await.map(drop))?;
+        self.user(id).await
     }
 
-    pub(crate) fn delete_user(&self, id: &str) -> Option<User> {
-        self.lock().users.remove(id)
+    /// Who it was.
+    pub(crate) async fn delete_user(&self, id: &str) -> Result<Option<User>, Closed> {
+        let user = self.user(id).await?;
+        let sql = "delete from users where id = $1";
+        each!(self, pool => query(sql).bind(id).execute(pool).await.map(drop))?;
+        self.known().remove(id);
+        Ok(user)
     }
 
-    pub(crate) fn change_password(&self, id: &str) -> Option<User> {
-        let mut state = self.lock();
-        let user = state.users.get_mut(id)?;
-        user.password_changed_at = Some(OffsetDateTime::now_utc());
-        Some(user.clone())
+    pub(crate) async fn change_password(&self, id: &str) -> Result<Option<User>, Closed> {
+        let sql = "update users set password_changed_at = $2 where id = $1";
+        let now = micros(OffsetDateTime::now_utc());
+        each!(self, pool => query(sql).bind(id).bind(now).execute(pool).await.map(drop))?;
+        self.user(id).await
     }
 
     /// The orders of one user, newest first; of all for `None`.
-    pub(crate) fn orders(&self, of: Option<&str>) -> Vec<Order> {
-        let state = self.lock();
-        let newest_first = state.orders.iter().rev();
-        let wanted = newest_first.filter(|order| of.is_none_or(|user| order.user == user));
-        wanted.cloned().collect()
+    pub(crate) async fn orders(&self, of: Option<&str>) -> Result<Vec<Order>, Closed> {
+        let sql = match of {
+            Some(_) => {
+                "select id, user_id, item, placed_at from orders where user_id = $1 order by id desc"
+            }
+            None => {
+                "select id, user_id, item, placed_at from orders where $1 is null order by id desc"
+            }
+        };
+        let rows: Vec<OrderRow> =
+            each!(self, pool => query_as(sql).bind(of).fetch_all(pool).await)?;
+        Ok(rows.into_iter().map(Order::from).collect())
     }
 
-    pub(crate) fn order(&self, user: &str, item: &str) -> Result<Order, BadItem> {
+    pub(crate) async fn order(&self, user: &str, item: &str) -> Result<Order, NotOrdered> {
         let item = item.trim();
-        if item.is_empty() || item.chars().count() > MAX_ITEM {
-            return Err(BadItem);
+        // Not every database can keep a zero byte.
+        if item.is_empty() || item.chars().count() > MAX_ITEM || item.contains('\0') {
+            return Err(NotOrdered::BadItem);
         }
-        Ok(self.lock().add(user, item, OffsetDateTime::now_utc()))
+        let sql = "insert into orders (user_id, item, placed_at) values ($1, $2, $3) \
+                   returning id, user_id, item, placed_at";
+        let now = micros(OffsetDateTime::now_utc());
+        let row: Result<OrderRow, _> = each!(self, pool => {
+            query_as(sql).bind(user).bind(item).bind(now).fetch_one(pool).await
+        });
+        row.map(Order::from)
+            .map_err(|error| NotOrdered::Closed(error.into()))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    fn known(&self) -> MutexGuard<'_, HashMap<String, User>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
-    fn add(&mut self, user: &str, item: &str, placed_at: OffsetDateTime) -> Order {
-        let order = Order {
-            id: 1001 + self.orders.len() as u64,
-            user: user.to_owned(),
-            item: item.to_owned(),
-            placed_at,
-        };
-        self.orders.push(order.clone());
-        order
+// === impl User, Order ===
+
+impl From<UserRow> for User {
+    fn from((id, name, email, role, leads, opted_out, password_changed_at): UserRow) -> Self {
+        Self {
+            id,
+            name,
+            email,
+            role: Role::named(&role),
+            leads,
+            opted_out,
+            password_changed_at: password_changed_at.map(time),
+        }
     }
+}
+
+impl From<OrderRow> for Order {
+    fn from((id, user, item, placed_at): OrderRow) -> Self {
+        Self {
+            id,
+            user,
+            item,
+            placed_at: time(placed_at),
+        }
+    }
+}
+
+fn micros(at: OffsetDateTime) -> i64 {
+    i64::try_from(at.unix_timestamp_nanos() / 1_000).unwrap_or(i64::MAX)
+}
+
+fn time(micros: i64) -> OffsetDateTime {
+    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH)
 }
 
 // === impl Role ===
@@ -218,6 +276,11 @@ impl Role {
             Self::Customer => "customer",
             Self::System => "system",
         }
+    }
+
+    /// Whatever is in the table and is none of these may do nothing.
+    fn named(name: &str) -> Self {
+        Self::given(name).unwrap_or(Self::System)
     }
 
     pub(crate) fn given(name: &str) -> Option<Self> {

@@ -125,6 +125,8 @@ pub enum Outcome {
     Cancelled,
     /// The handler did not run: the intent could not be written in time, or the session ended meanwhile.
     Refused,
+    /// Nobody knows: the process that wrote the intent is gone. Written by a trail that looks for such.
+    Unknown,
 }
 
 /// Makes ids that sort by time.
@@ -272,6 +274,7 @@ impl Outcome {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Refused => "refused",
+            Self::Unknown => "unknown",
         }
     }
 }

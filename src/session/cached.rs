@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     BoxError, Map,
+    audit::AuditEvent,
     identity::{Subject, UserId},
 };
 
@@ -28,7 +29,8 @@ use crate::{
 /// Reads take no lock; concurrent look-ups of the same session share one question to the store. "There is
 /// none" is never kept. What ends through this store is forgotten at once, and so is what the store hears
 /// of other replicas ([`SessionStore::subscribe`]); for what it does not hear of, `keep` bounds how
-/// long an ended session can still be taken for active.
+/// long an ended session can still be taken for active. While the store says that it does not hear
+/// ([`SessionStore::hears_all`]), nothing that was kept is used, and nothing is kept (rule S9).
 ///
 /// ```
 /// use std::time::Duration;
@@ -176,12 +178,28 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         Ok(started)
     }
 
+    async fn start_recorded(
+        &self,
+        session: &Session,
+        limits: &Limits,
+        event: &AuditEvent,
+    ) -> Option<Result<Started, StartError>> {
+        let started = self.store.start_recorded(session, limits, event).await?;
+        if let Ok(started) = &started {
+            self.kept.forget_all(&started.ended);
+        }
+        Some(started)
+    }
+
     async fn active(
         &self,
         actor: &UserId,
         subject: &Subject,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError> {
+        if !self.store.hears_all() {
+            return self.store.active(actor, subject, now).await;
+        }
         let usable = |entry: &Entry| !entry.loaded.initialized() || entry.fresh(now).is_some();
         let entry = self.kept.entry(PairRef(actor, subject), usable, Self::MOST);
         // Reckoned here and not at every look: dates are costly to subtract.
@@ -223,6 +241,9 @@ impl<S: SessionStore> SessionStore for Cached<S> {
     }
 
     fn peek(&self, actor: &UserId, subject: &Subject, now: OffsetDateTime) -> Option<Arc<Session>> {
+        if !self.store.hears_all() {
+            return None;
+        }
         let by_pair = self.kept.by_pair.pin();
         let entry = by_pair.get(&PairRef(actor, subject))?;
         entry.fresh(now).cloned()
@@ -257,6 +278,10 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         self.store.touch(id, seen_at).await
     }
 
+    async fn touch_all(&self, seen: &[(SessionId, OffsetDateTime)]) -> Result<(), BoxError> {
+        self.store.touch_all(seen).await
+    }
+
     async fn update(
         &self,
         id: SessionId,
@@ -279,6 +304,10 @@ impl<S: SessionStore> SessionStore for Cached<S> {
 
     fn subscribe(&self, listener: SessionListener) {
         self.store.subscribe(listener);
+    }
+
+    fn hears_all(&self) -> bool {
+        self.store.hears_all()
     }
 }
 

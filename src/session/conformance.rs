@@ -1727,7 +1727,7 @@ fn outcome(error: &StartError) -> Outcome {
     match error {
         StartError::AlreadyActive => Outcome::AlreadyActive,
         StartError::TooManyStarts { retry_after } => Outcome::TooMany(*retry_after),
-        StartError::Store(_) => Outcome::Failed,
+        StartError::Store(_) | StartError::Trail(_) => Outcome::Failed,
     }
 }
 

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     BoxError,
+    audit::AuditEvent,
     identity::{Access, Rank, Subject, UserId},
 };
 
@@ -135,6 +136,9 @@ pub enum StartError {
     /// The store failed.
     #[error("the session store failed")]
     Store(#[source] BoxError),
+    /// A store that writes the start's event itself ([`SessionStore::start_recorded`]) could not.
+    #[error("the start could not be recorded")]
+    Trail(#[source] BoxError),
 }
 
 /// What is to change in an active session (rule S6). `None` stays as it is.
@@ -196,7 +200,7 @@ pub struct Page {
 pub struct SessionList {
     /// The sessions of the page, newest first.
     pub sessions: Vec<Arc<Session>>,
-    /// How many the filter matches in all.
+    /// How many the filter matches in all. A store may stop counting at a number that it documents.
     pub total: u64,
     /// Where the next page starts; `None` on the last one.
     pub next: Option<SessionId>,
@@ -239,6 +243,23 @@ pub trait SessionStore: Send + Sync + 'static {
     /// another session has, ended or not, is a failure of the store.
     async fn start(&self, session: Session, limits: &Limits) -> Result<Started, StartError>;
 
+    /// The same, with the event of the start written in the same transaction: for a store whose database
+    /// also has the trail, the whole trail, and that was told so. Then there is neither a session without
+    /// its event nor an event without its session.
+    ///
+    /// `None`, the default: this store cannot, and nothing was done. Then the event is written before, and
+    /// [`start`](Self::start) comes after it (rule A1). A store whose connections are limited must not wait here for
+    /// the trail's writer, which may wait for one of them.
+    async fn start_recorded(
+        &self,
+        session: &Session,
+        limits: &Limits,
+        event: &AuditEvent,
+    ) -> Option<Result<Started, StartError>> {
+        let _ = (session, limits, event);
+        None
+    }
+
     /// The session of this actor for this subject that has neither ended nor reached `expires_at`. Whether
     /// it has been idle for too long is judged by the caller, who may know of later requests.
     async fn active(
@@ -276,6 +297,15 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Notes that there was an acted request. Never moves `last_seen_at` back.
     async fn touch(&self, id: SessionId, seen_at: OffsetDateTime) -> Result<(), BoxError>;
 
+    /// The same for several sessions. The default asks [`touch`](Self::touch) for each; a store in a
+    /// database does it in one statement.
+    async fn touch_all(&self, seen: &[(SessionId, OffsetDateTime)]) -> Result<(), BoxError> {
+        for (id, seen_at) in seen {
+            self.touch(*id, *seen_at).await?;
+        }
+        Ok(())
+    }
+
     /// Changes an active session. `None` when it is not active: then nothing was changed.
     async fn update(
         &self,
@@ -294,6 +324,12 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Calls `listener` on every change from now on, those of other replicas included (rule S9).
     fn subscribe(&self, listener: SessionListener);
+
+    /// Whether news of other replicas come in now. While they do not, nobody may keep an answer of this store:
+    /// it has to be asked each time. The default: always.
+    fn hears_all(&self) -> bool {
+        true
+    }
 }
 
 // === impl SessionId ===

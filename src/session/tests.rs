@@ -457,6 +457,8 @@ struct Probe {
     go: Semaphore,
     /// Nobody hears of changes by themselves.
     is_deaf: bool,
+    /// News are being lost, and the store knows.
+    is_cut: AtomicBool,
     listeners: Mutex<Vec<SessionListener>>,
 }
 
@@ -488,6 +490,7 @@ impl Probed {
             waiting: Semaphore::new(0),
             go: Semaphore::new(0),
             is_deaf,
+            is_cut: AtomicBool::new(false),
             listeners: Mutex::default(),
         }))
     }
@@ -624,6 +627,10 @@ impl SessionStore for Probed {
         }
         self.0.listeners.lock().unwrap().push(listener);
     }
+
+    fn hears_all(&self) -> bool {
+        !self.0.is_cut.load(Ordering::SeqCst)
+    }
 }
 
 /// What is found for ada as ines.
@@ -648,6 +655,27 @@ async fn look_up(
     let task = tokio::spawn(async move { find(&*store, after).await });
     tokio::task::yield_now().await;
     task
+}
+
+#[tokio::test]
+async fn s9_while_the_store_does_not_hear_nothing_kept_is_used_and_nothing_is_kept() {
+    let probe = Probed::new();
+    let cached = probe.cached(10 * SECOND);
+    started(&*cached, session("ada", "ines", Duration::ZERO)).await;
+    find(&*cached, Duration::ZERO).await.unwrap().unwrap();
+    assert!(peek(&*cached, Duration::ZERO).is_some());
+
+    probe.0.is_cut.store(true, Ordering::SeqCst);
+    assert!(
+        !cached.hears_all(),
+        "who caches this cache has to know as well"
+    );
+    let asked = probe.asked();
+    for again in 1..4 {
+        assert!(peek(&*cached, Duration::ZERO).is_none());
+        find(&*cached, Duration::ZERO).await.unwrap().unwrap();
+        assert_eq!(probe.asked(), asked + again);
+    }
 }
 
 #[tokio::test]

@@ -9,7 +9,9 @@ use bytes::Bytes;
 use http::{Method, Request, StatusCode, request};
 use http_body_util::Full;
 use serde_json::{Value, json};
+use sqlx::SqlitePool;
 use tempfile::TempDir;
+use tower_impersonation_sqlx::{SqliteTrail, TrailFilter, TrailPage};
 
 use crate::process::{self, Answer, Running};
 
@@ -33,12 +35,27 @@ impl Desk {
     }
 
     async fn open_with(env: &[(&str, &str)]) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::open_in(tempfile::tempdir().unwrap(), env).await
+    }
+
+    /// With the trail and the database of this folder.
+    async fn open_in(folder: TempDir, env: &[(&str, &str)]) -> Self {
         let file = folder.path().join("trail.jsonl");
-        let mut all = vec![("AUDIT_FILE", file.to_str().unwrap())];
+        let database = database_in(&folder);
+        let mut all = vec![
+            ("AUDIT_FILE", file.to_str().unwrap()),
+            ("DATABASE_URL", &database),
+        ];
         all.extend(env);
         let running = Running::start("support_desk", &all).await;
         Self { running, folder }
+    }
+
+    /// Stops it and starts it again with what it has kept.
+    async fn reopened(self) -> Self {
+        let status = self.running.stop().await;
+        assert!(status.success(), "{status}");
+        Self::open_in(self.folder, &[]).await
     }
 
     /// Tells it to stop, and gives what the trail has.
@@ -141,6 +158,11 @@ impl Call<'_> {
         let request = self.request.body(Full::from(self.body)).unwrap();
         self.desk.running.send(request).await
     }
+}
+
+/// The database that a desk has there.
+fn database_in(folder: &TempDir) -> String {
+    format!("sqlite://{}/desk.sqlite", folder.path().display())
 }
 
 /// Events with this name.
@@ -266,7 +288,7 @@ async fn a_support_case_from_the_start_to_the_trail() {
 }
 
 #[tokio::test]
-async fn a5_a_terminated_desk_leaves_nothing_behind() {
+async fn a5_a_terminated_desk_has_recorded_all() {
     let desk = Desk::open().await;
     desk.started("ada", "ines", "read_only").await;
     for _ in 0..20 {
@@ -279,10 +301,102 @@ async fn a5_a_terminated_desk_leaves_nothing_behind() {
         .map(|event| event["count"].as_u64().unwrap_or(1))
         .sum();
     assert_eq!(counted, 20);
-    // Sign-ins end with the process, so what was started by them ends as well.
-    let end = events.last().unwrap();
-    assert_eq!(end["name"], "impersonation.end");
-    assert_eq!(end["reason"], "admin_logout");
+}
+
+#[tokio::test]
+async fn users_orders_sessions_and_trail_survive_a_restart() {
+    let desk = Desk::open().await;
+    let session = desk.started("ada", "ines", "read_write").await["session"]["id"].clone();
+    let order = desk.order("ada", "/api/orders?as=ines").await.json();
+    desk.started("abe", "mia", "read_only").await;
+    for (id, role) in [("sam", "admin"), ("abe", "customer")] {
+        let change = desk.call("root", Method::PUT, &format!("/demo/users/{id}"));
+        let change = change.json(json!({"role": role})).send().await;
+        assert_eq!(change.status, StatusCode::OK);
+    }
+    let deleted = desk.call("root", Method::DELETE, "/demo/users/otto").send();
+    assert_eq!(deleted.await.status, StatusCode::OK);
+    let login = desk
+        .call("", Method::POST, "/login")
+        .form(&[("user", "ada")]);
+    let cookie = cookie_of(&login.send().await);
+
+    let desk = desk.reopened().await;
+    let orders = desk.get("ada", "/api/orders?as=ines").await.json();
+    assert_eq!(
+        orders[0], order,
+        "the session goes on, and the order is there"
+    );
+    assert_eq!(desk.get("sam", "/api/me").await.json()["role"], "admin");
+    let gone = desk.get("otto", "/api/me").await;
+    assert_eq!(gone.status, StatusCode::UNAUTHORIZED);
+    // R8: demoted before, and found out after it.
+    let demoted = desk.get("abe", "/api/me?as=mia").await;
+    assert_eq!(demoted.refusal(), (403, "session_ended".to_owned()));
+    // S2: what is active from before counts.
+    let second = desk.start("ada", "kim", "read_only").await;
+    assert_eq!(second.status, StatusCode::FORBIDDEN, "opted out as before");
+    let second = desk.start("ada", "mia", "read_only").await;
+    assert_eq!(second.refusal(), (409, "already_active".to_owned()));
+    // Sign-ins are in memory.
+    let old = desk
+        .call("", Method::GET, "/api/me")
+        .header("cookie", &cookie);
+    assert_eq!(old.send().await.status, StatusCode::UNAUTHORIZED);
+    let next = desk.order("ines", "/api/orders").await.json();
+    let number = |order: &Value| order["id"].as_str().unwrap().parse::<u64>().unwrap();
+    assert_eq!(number(&next), number(&order) + 1);
+    desk.stopped("ada").await;
+
+    let events = desk.close().await;
+    let of_session = |name| {
+        let wanted = json!({"name": name, "session": session});
+        only(&events, &wanted).clone()
+    };
+    assert_eq!(of_session("impersonation.start")["actor"], "ada");
+    assert_eq!(of_session("impersonation.end")["reason"], "manual");
+}
+
+/// The trail is in the database and in the file: each event once in both.
+#[tokio::test]
+async fn a5_the_file_and_the_database_have_the_same_trail() {
+    let desk = Desk::open().await;
+    desk.started("ada", "ines", "read_write").await;
+    desk.order("ada", "/api/orders?as=ines").await;
+    desk.start("ada", "otto", "read_only").await;
+    desk.get("ines", "/api/me?as=mia").await;
+    desk.stopped("ada").await;
+    assert!(desk.running.stop().await.success());
+
+    let file = std::fs::read_to_string(desk.folder.path().join("trail.jsonl")).unwrap();
+    let mut lines: Vec<Value> = file
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let pool = SqlitePool::connect(&database_in(&desk.folder))
+        .await
+        .unwrap();
+    let trail = SqliteTrail::new(pool);
+    let page = TrailPage::first(1_000);
+    let list = trail.read(&TrailFilter::default(), &page).await.unwrap();
+    let mut rows: Vec<Value> = list
+        .events
+        .iter()
+        .map(|event| serde_json::from_str(&event.to_json_line()).unwrap())
+        .collect();
+    // Within the same microsecond the order is not told.
+    let key = |event: &Value| (event["id"].to_string(), event["outcome"].to_string());
+    lines.sort_by_key(key);
+    rows.sort_by_key(key);
+    assert_eq!(named(&rows, "impersonation.start").len(), 1);
+    assert_eq!(rows.len(), lines.len());
+    for (row, line) in rows.iter().zip(&lines) {
+        for field in [
+            "id", "name", "actor", "subject", "session", "outcome", "rule",
+        ] {
+            assert_eq!(row.get(field), line.get(field), "{line}");
+        }
+    }
 }
 
 /// A disk that is full from the start.
@@ -1657,6 +1771,7 @@ async fn the_control_api_is_where_it_was_asked_for() {
 #[tokio::test]
 async fn bad_settings_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
+    let database = database_in(&folder);
     let file = folder.path().join("trail.jsonl");
     let file = file.to_str().unwrap();
     for (name, value) in [
@@ -1664,6 +1779,11 @@ async fn bad_settings_are_refused_by_name() {
         ("ADDR", "127.0.0.1"),
         ("ADDR", "127.0.0.1:99999"),
         ("ADDR", ""),
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "mysql://shop"),
+        ("DATABASE_URL", "support_desk.sqlite"),
+        ("DATABASE_URL", "sqlite:///no/such/folder/desk.sqlite"),
+        ("DATABASE_URL", "postgres://desk:secret@127.0.0.1:1/desk"),
         ("AUDIT_FILE", ""),
         ("AUDIT_FILE", folder.path().to_str().unwrap()),
         ("CONTROL_PATH", ""),
@@ -1684,16 +1804,25 @@ async fn bad_settings_are_refused_by_name() {
         ("STARTS_PER_HOUR", "many"),
         ("STARTS_PER_HOUR", "99999999999"),
     ] {
-        let mut env = vec![("ADDR", "127.0.0.1:0"), ("AUDIT_FILE", file)];
+        let mut env = vec![
+            ("ADDR", "127.0.0.1:0"),
+            ("AUDIT_FILE", file),
+            ("DATABASE_URL", &database),
+        ];
         env.push((name, value));
         let output = process::output("support_desk", &env).await;
         assert_eq!(output.status.code(), Some(2), "{name}={value}");
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains(name), "{name}={value}: {said}");
+        assert!(!said.contains("secret"), "{said}");
         assert!(output.stdout.is_empty(), "it never listened");
     }
     let taken = Desk::open().await;
-    let env = [("ADDR", taken.running.authority()), ("AUDIT_FILE", file)];
+    let env = [
+        ("ADDR", taken.running.authority()),
+        ("AUDIT_FILE", file),
+        ("DATABASE_URL", &database),
+    ];
     let output = process::output("support_desk", &env).await;
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8(output.stderr).unwrap().contains("ADDR"));

@@ -4,9 +4,15 @@
 #[cfg(feature = "control")]
 mod contract;
 #[cfg(all(feature = "full", unix))]
+mod crash;
+#[cfg(all(feature = "full", unix))]
 mod desk;
 #[cfg(all(feature = "full", unix))]
+mod postgres;
+#[cfg(all(feature = "full", unix))]
 mod process;
+#[cfg(all(feature = "full", unix))]
+mod replicas;
 mod rules_requests;
 mod rules_sessions;
 mod support;

@@ -26,6 +26,13 @@ pub(crate) struct Running {
     client: Client<HttpConnector, Full<Bytes>>,
 }
 
+/// Sends requests to an example, also to one that may be killed meanwhile.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    authority: String,
+    client: Client<HttpConnector, Full<Bytes>>,
+}
+
 /// What came back.
 #[derive(Debug)]
 pub(crate) struct Answer {
@@ -73,17 +80,26 @@ impl Running {
     }
 
     /// Sends a request whose URI is a path.
-    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Answer {
-        let uri = format!("http://{}{}", self.authority, request.uri());
-        *request.uri_mut() = uri.parse().expect("a path makes a URI");
-        let response = self.client.request(request).await.expect("it answers");
-        let (parts, body) = response.into_parts();
-        let body = body.collect().await.expect("the body is whole").to_bytes();
-        Answer {
-            status: parts.status,
-            headers: parts.headers,
-            body,
+    pub(crate) async fn send(&self, request: Request<Full<Bytes>>) -> Answer {
+        self.caller().send(request).await.expect("it answers")
+    }
+
+    /// Who sends requests from other tasks.
+    pub(crate) fn caller(&self) -> Caller {
+        Caller {
+            authority: self.authority.clone(),
+            client: self.client.clone(),
         }
+    }
+
+    /// Whether it has not ended by itself.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("it is our child").is_none()
+    }
+
+    /// As `kill -9` does, and waits until it is gone.
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("it can be killed");
     }
 
     /// Asks it to stop, as a service manager does, and waits until it has.
@@ -93,6 +109,46 @@ impl Running {
         let told = Command::new("kill").args(["-TERM", &id]).status().await;
         assert!(told.expect("`kill` runs").success());
         self.child.wait().await.expect("it ends")
+    }
+}
+
+// === impl Caller ===
+
+impl Caller {
+    /// Sends a request whose URI is a path. `None` when nothing came back.
+    pub(crate) async fn send(&self, mut request: Request<Full<Bytes>>) -> Option<Answer> {
+        let uri = format!("http://{}{}", self.authority, request.uri());
+        *request.uri_mut() = uri.parse().expect("a path makes a URI");
+        let response = self.client.request(request).await.ok()?;
+        let (parts, body) = response.into_parts();
+        Some(Answer {
+            status: parts.status,
+            headers: parts.headers,
+            body: body.collect().await.ok()?.to_bytes(),
+        })
+    }
+
+    /// The same by someone of the shop, with JSON or nothing.
+    pub(crate) async fn call(
+        &self,
+        who: &str,
+        method: &str,
+        path: &str,
+        body: Value,
+    ) -> Option<Answer> {
+        let mut request = Request::builder().method(method).uri(path);
+        if !who.is_empty() {
+            request = request.header("authorization", format!("Bearer demo-{who}"));
+        }
+        let body = match body {
+            Value::Null => Bytes::new(),
+            body => {
+                request = request.header("content-type", "application/json");
+                body.to_string().into()
+            }
+        };
+        self.send(request.body(Full::from(body)).expect("a request"))
+            .await
     }
 }
 

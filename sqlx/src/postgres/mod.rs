@@ -1,0 +1,89 @@
+//! PostgreSQL: sessions and trail that replicas share, and row-level security.
+//!
+//! # Who may do what
+//!
+//! [`migrate`] needs the right to create the schema `impersonation` and owns what it makes. The application's own
+//! role may be another one, and then needs no more than this:
+//!
+//! ```sql
+//! grant usage on schema impersonation to app;
+//! grant select, insert, update on impersonation.sessions, impersonation.processes,
+//!     impersonation.admin_roles, impersonation.consents to app;
+//! grant select, insert on impersonation.trail to app;
+//! grant select on impersonation.requests to app;
+//! grant usage on all sequences in schema impersonation to app;
+//! ```
+//!
+//! Such a role cannot drop the triggers that keep the trail append-only, nor its partitions. An owner can: that
+//! is the limit of what a database can promise.
+
+use std::borrow::Cow;
+
+use sqlx::{
+    PgPool, SqlStr,
+    migrate::{MigrateError, Migration, MigrationType, Migrator},
+};
+
+pub(crate) mod listen;
+mod rls;
+mod sessions;
+mod trail;
+
+pub use self::{
+    rls::{ApplyActingAs, Identity, Profile},
+    sessions::PostgresSessions,
+    trail::PostgresTrail,
+};
+
+/// Makes or brings up to date the schema `impersonation`: the tables of this crate, and the list of what was done
+/// (`impersonation.migrations`). The host's own migrations are not touched. To run it again does nothing, and
+/// several replicas may do so at once.
+///
+/// # Errors
+///
+/// When the database fails, or has migrations of a newer version of this crate.
+pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
+    migrator().run(pool).await
+}
+
+fn migrator() -> Migrator {
+    let migration = |version, name, sql| {
+        Migration::new(
+            version,
+            Cow::Borrowed(name),
+            MigrationType::Simple,
+            SqlStr::from_static(sql),
+            false,
+        )
+    };
+    let mut migrator = Migrator::with_migrations(vec![
+        migration(
+            1,
+            "sessions",
+            include_str!("../../migrations/postgres/0001_sessions.sql"),
+        ),
+        migration(
+            2,
+            "trail",
+            include_str!("../../migrations/postgres/0002_trail.sql"),
+        ),
+        migration(
+            3,
+            "roles and consents",
+            include_str!("../../migrations/postgres/0003_roles_and_consents.sql"),
+        ),
+    ]);
+    migrator.create_schema("impersonation");
+    migrator.dangerous_set_table_name("impersonation.migrations");
+    migrator
+}
+
+/// Text as PostgreSQL takes it: a zero byte, which it has not, becomes the mark of what cannot be shown. Else one
+/// such text would make every write fail that has it.
+pub(crate) fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') {
+        Cow::Owned(text.replace('\0', "\u{fffd}"))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
