@@ -560,7 +560,7 @@ async fn everywhere_or_nowhere<S: SessionStore>(
         .start_recorded(&second, &limits, &about(second.id))
         .await;
     assert!(matches!(refused, Some(Err(StartError::AlreadyActive))));
-    assert_eq!(memory.events(), [start.clone()]);
+    assert_eq!(memory.events(), std::slice::from_ref(&start));
     assert_eq!(trail().await, [start]);
 }
 
