@@ -33,7 +33,7 @@ impl Database {
         let server = std::env::var("TEST_DATABASE_URL").expect(
             "TEST_DATABASE_URL must name a PostgreSQL server to test with; tests/run starts one",
         );
-        let name = format!("test_{}", Uuid::now_v7().simple());
+        let name = format!("test_{}", Uuid::new_v4().simple());
         let mut connection = PgConnection::connect(&server)
             .await
             .expect("the PostgreSQL server that TEST_DATABASE_URL names must answer");
