@@ -11,7 +11,8 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use tempfile::TempDir;
-use tower_impersonation_sqlx::{SqliteTrail, TrailFilter, TrailPage};
+use tower_impersonation::audit::{TrailFilter, TrailPage, TrailReader};
+use tower_impersonation_sqlx::SqliteTrail;
 
 use crate::process::{self, Answer, Running};
 
