@@ -61,6 +61,12 @@ pub(crate) async fn page(
     }
     content.push_str("</section>\n");
     push_people(&mut content, &user, &users, &desk.control_path);
+    // Writing into a String cannot fail.
+    let _ = write!(
+        content,
+        r#"<p class="hint">For scripts: <a href="{control}/openapi.json">the calls of this desk, as OpenAPI</a>.</p>"#,
+        control = Text(&*desk.control_path),
+    );
     let frame = Frame {
         title: "Support desk",
         user: Some(&user),

@@ -1,4 +1,4 @@
-//! Who is signed in: a cookie for people, a bearer token for scripts. There are no passwords here, so that
+//! Who is signed in: a cookie for people, a bearer token for scripts, and for an acting token nobody. There are no passwords here, so that
 //! everyone can be tried; everything else is as in earnest.
 
 use std::{
@@ -71,6 +71,9 @@ pub(crate) async fn sign_in(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if is_acting_token(&desk, request.headers()) {
+        return next.run(request).await;
+    }
     let credentials = desk.sign_ins.read(&desk.shop, request.headers()).await;
     match credentials {
         Err(closed) => return ApiError::from(closed).into_response(),
@@ -87,6 +90,21 @@ pub(crate) async fn sign_in(
         },
     }
     next.run(request).await
+}
+
+/// Whether the bearer token is an acting one. It says who acts, and as whom; the layer inside verifies it and takes it
+/// out. So nobody is signed in beside it, whatever the cookie says.
+fn is_acting_token(desk: &Desk, headers: &HeaderMap) -> bool {
+    let tokens = desk.impersonation.tokens();
+    let token = headers.get(AUTHORIZATION).and_then(bearer_of);
+    tokens
+        .zip(token)
+        .is_some_and(|(tokens, token)| tokens.is_ours(token))
+}
+
+fn bearer_of(authorization: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = authorization.to_str().ok()?.trim_start().split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
 // === signing in and out ===
@@ -172,12 +190,8 @@ impl SignIns {
 
     async fn read(&self, shop: &Shop, headers: &HeaderMap) -> Result<Credentials, Closed> {
         if let Some(authorization) = headers.get(AUTHORIZATION) {
-            let token = authorization.to_str().ok();
-            let id = token.and_then(|token| {
-                let (scheme, token) = token.split_once(' ')?;
-                let is_bearer = scheme.eq_ignore_ascii_case("bearer");
-                token.strip_prefix(TOKEN_PREFIX).filter(|_| is_bearer)
-            });
+            let token = bearer_of(authorization);
+            let id = token.and_then(|token| token.strip_prefix(TOKEN_PREFIX));
             let Some(id) = id else {
                 return Ok(Credentials::Wrong);
             };

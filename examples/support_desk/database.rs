@@ -60,7 +60,8 @@ impl Database {
         }
     }
 
-    /// Sessions and trail in this database; the trail also goes to the file and to the log.
+    /// Sessions and trail in this database, from which the trail is read as well; it also goes to the file and to the
+    /// log.
     ///
     /// A start is one transaction of session and event, so the rest of the trail gets that event from the store.
     pub(crate) fn impersonation(&self, checker: impl AdminChecker, file: JsonLines) -> Builder {
@@ -72,15 +73,18 @@ impl Database {
                 let sessions = SqliteSessions::new(pool.clone())
                     .with_starts_in(&trail)
                     .with_starts_also_in(beside());
-                Impersonation::builder(checker, beside().and(trail)).sessions(sessions)
+                Impersonation::builder(checker, beside().and(trail.clone()))
+                    .sessions(sessions)
+                    .trail_reader(trail)
             }
             Self::Postgres(pool) => {
                 let trail = PostgresTrail::new(pool.clone());
                 let sessions = PostgresSessions::new(pool.clone())
                     .with_starts_in(&trail)
                     .with_starts_also_in(beside());
-                Impersonation::builder(checker, beside().and(trail))
+                Impersonation::builder(checker, beside().and(trail.clone()))
                     .sessions(Cached::new(sessions, KEEP))
+                    .trail_reader(trail)
             }
         }
     }

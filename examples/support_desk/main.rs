@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `database.rs` | where everything is kept |
 //! | `shop.rs` | users and orders; nothing of the web, nothing of impersonation |
-//! | `auth.rs` | who is signed in; nothing of impersonation but that signing out ends it |
+//! | `auth.rs` | who is signed in; of impersonation, that signing out ends it and that its tokens are not ours |
 //! | `api.rs`, `pages.rs` | the shop's own calls and pages, written as if nobody ever acted as anyone |
 //! | `impersonation.rs` | the wiring: who is staff, whom they may act as, what the shop sees then |
 //! | `admin.rs` | the page where staff start and end sessions |
@@ -72,6 +72,13 @@ impl FromRef<Desk> for Shop {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The feature of each cryptographic backend may be on, and then the choice is the program's.
+    if jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER
+        .install_default()
+        .is_err()
+    {
+        return refuse("there is another cryptographic backend already");
+    }
     let settings = match Settings::from_env() {
         Ok(settings) => settings,
         Err(problem) => return refuse(&problem.to_string()),

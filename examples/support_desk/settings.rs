@@ -2,10 +2,15 @@
 
 use std::{env, ffi::OsString, fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
+use uuid::Uuid;
+
 /// The first parts of the shop's own paths: the control API cannot be mounted there.
 const TAKEN: &[&str] = &[
     "account", "admin", "api", "demo", "desk.css", "login", "logout",
 ];
+
+/// What HS256 needs at least.
+const SECRET_BYTES: usize = 32;
 
 #[derive(Clone)]
 pub(crate) struct Settings {
@@ -22,6 +27,9 @@ pub(crate) struct Settings {
     pub(crate) on_active: OnActive,
     /// `STARTS_PER_HOUR`: starts per admin. Default: 10.
     pub(crate) starts_per_hour: u32,
+    /// `TOKEN_SECRET`: signs the acting tokens, and is the same for all processes that take each other's. Never shown.
+    /// Default: another one with each start, so that no token outlives the process.
+    pub(crate) token_secret: Vec<u8>,
 }
 
 /// What becomes of a start while another session is active (rule S2).
@@ -72,6 +80,20 @@ impl Settings {
             starts_per_hour: read("STARTS_PER_HOUR", "10", "a whole number from 1", |text| {
                 text.to_str()?.parse().ok().filter(|starts| *starts > 0)
             })?,
+            token_secret: match env::var_os("TOKEN_SECRET") {
+                None => {
+                    // Two of them: 244 bits from the operating system.
+                    [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat()
+                }
+                Some(secret) if secret.len() >= SECRET_BYTES => secret.into_encoded_bytes(),
+                Some(_) => {
+                    return Err(BadSetting {
+                        name: "TOKEN_SECRET",
+                        value: "(shorter)".into(),
+                        wanted: "at least 32 bytes that nobody can guess",
+                    });
+                }
+            },
         })
     }
 }

@@ -76,7 +76,6 @@ pub use self::sqlite::{SqliteSessions, SqliteTrail};
 pub use self::{
     consents::SqlConsents,
     roles::{AdminRole, InvalidRole, RoleChecker, RoleError, RoleWatch, SqlRoles},
-    trail::{InvalidCursor, TrailCursor, TrailFilter, TrailList, TrailPage},
 };
 
 /// Lists count up to this; a `total` of one more means "more than that".

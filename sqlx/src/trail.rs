@@ -1,137 +1,43 @@
-//! Reading the trail: what to look for, and where the next page starts.
+//! Reading the trail: where the next page starts, as both databases write it.
 
 use std::{fmt, str::FromStr};
 
 use time::OffsetDateTime;
-use tower_impersonation::{
-    Subject, UserId,
-    audit::{AuditEvent, EventName},
-    session::SessionId,
-};
+use tower_impersonation::audit::{AuditEvent, InvalidCursor, TrailCursor, TrailList};
 
-/// Which events to read. `None` does not filter.
-///
-/// Each field has an index of its own, in the order of the list, so that a page costs the same however long
-/// the trail is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TrailFilter {
-    /// Those of this name.
-    pub name: Option<EventName>,
-    /// Those of this actor.
-    pub actor: Option<UserId>,
-    /// Those about this subject.
-    pub subject: Option<Subject>,
-    /// Those of this session.
-    pub session: Option<SessionId>,
-    /// Then or later.
-    pub from: Option<OffsetDateTime>,
-    /// Before then.
-    pub to: Option<OffsetDateTime>,
-}
-
-/// A part of the trail, newest first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TrailPage {
-    /// At most this many. Default: 50.
-    pub limit: usize,
-    /// Without this many of the newest. Default: 0. Costs the more the bigger it is.
-    pub offset: usize,
-    /// Only what comes after this place. Default: from the newest on.
-    pub after: Option<TrailCursor>,
-}
-
-/// A part of the trail that was read.
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct TrailList {
-    /// The events, newest first. An intent and its outcome are two of them, with the same id.
-    pub events: Vec<AuditEvent>,
-    /// How many the filter matches in all, exactly up to [`COUNTED`](crate::COUNTED); one more means "more".
-    pub total: u64,
-    /// Where the next page starts; `None` on the last one.
-    pub next: Option<TrailCursor>,
-}
-
-/// A place in the trail. As text, it is one word for a URL.
-///
-/// ```
-/// use tower_impersonation_sqlx::TrailCursor;
-///
-/// assert!("nonsense".parse::<TrailCursor>().is_err());
-/// ```
+/// A place in the trail. As text, it is one word for a URL: that of a [`TrailCursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TrailCursor {
+pub(crate) struct Place {
     /// Microseconds since 1970.
     pub(crate) time: i64,
     /// The order in which events of the same time came.
     pub(crate) seq: i64,
 }
 
-/// A text that is no [`TrailCursor`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("this is no place in the trail")]
-pub struct InvalidCursor;
+impl Place {
+    pub(crate) fn of(cursor: &TrailCursor) -> Result<Self, InvalidCursor> {
+        cursor.0.parse()
+    }
 
-// === impl TrailPage ===
-
-impl Default for TrailPage {
-    fn default() -> Self {
-        Self {
-            limit: 50,
-            offset: 0,
-            after: None,
-        }
+    /// The same time, as the type that holds it.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn moment(self) -> Result<OffsetDateTime, InvalidCursor> {
+        let nanos = i128::from(self.time) * 1_000;
+        let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| InvalidCursor)?;
+        // No event is as old, and no database could compare with it.
+        Some(moment)
+            .filter(|at| at.year() >= 0)
+            .ok_or(InvalidCursor)
     }
 }
 
-impl TrailPage {
-    /// The first `limit` events.
-    #[must_use]
-    pub fn first(limit: usize) -> Self {
-        Self {
-            limit,
-            ..Self::default()
-        }
-    }
-
-    /// As many that come after this place.
-    #[must_use]
-    pub fn after(mut self, place: TrailCursor) -> Self {
-        self.after = Some(place);
-        self
-    }
-}
-
-// === impl TrailList ===
-
-impl TrailList {
-    /// Makes the list of one row more than the page has.
-    pub(crate) fn of(mut rows: Vec<(i64, AuditEvent)>, limit: usize, total: u64) -> Self {
-        let more = rows.len() > limit;
-        rows.truncate(limit);
-        let last = rows.last().filter(|_| more);
-        Self {
-            next: last.map(|(seq, event)| TrailCursor {
-                time: micros(event.time),
-                seq: *seq,
-            }),
-            events: rows.into_iter().map(|(_, event)| event).collect(),
-            total,
-        }
-    }
-}
-
-// === impl TrailCursor ===
-
-impl fmt::Display for TrailCursor {
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.time, self.seq)
     }
 }
 
-impl FromStr for TrailCursor {
+impl FromStr for Place {
     type Err = InvalidCursor;
 
     fn from_str(text: &str) -> Result<Self, InvalidCursor> {
@@ -141,6 +47,21 @@ impl FromStr for TrailCursor {
             seq: seq.parse().map_err(|_| InvalidCursor)?,
         })
     }
+}
+
+/// Makes the list of one row more than the page has.
+pub(crate) fn list(mut rows: Vec<(i64, AuditEvent)>, limit: usize, total: u64) -> TrailList {
+    let more = rows.len() > limit;
+    rows.truncate(limit);
+    let next = rows.last().filter(|_| more).map(|(seq, event)| {
+        let place = Place {
+            time: micros(event.time),
+            seq: *seq,
+        };
+        TrailCursor(place.to_string())
+    });
+    let events = rows.into_iter().map(|(_, event)| event).collect();
+    TrailList::new(events, total, next)
 }
 
 /// Microseconds since 1970, rounded down.
@@ -157,7 +78,7 @@ mod tests {
 
     #[test]
     fn a6_a_place_in_the_trail_survives_as_text() {
-        let place = TrailCursor { time: -5, seq: 7 };
+        let place = Place { time: -5, seq: 7 };
         assert_eq!(place.to_string(), "-5.7");
         assert_eq!("-5.7".parse(), Ok(place));
         for text in [
@@ -169,7 +90,7 @@ mod tests {
             "1.2.3",
             "99999999999999999999.1",
         ] {
-            assert_eq!(text.parse::<TrailCursor>(), Err(InvalidCursor), "{text}");
+            assert_eq!(text.parse::<Place>(), Err(InvalidCursor), "{text}");
         }
     }
 }

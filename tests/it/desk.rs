@@ -11,7 +11,8 @@ use http_body_util::Full;
 use serde_json::{Value, json};
 use sqlx::SqlitePool;
 use tempfile::TempDir;
-use tower_impersonation_sqlx::{SqliteTrail, TrailFilter, TrailPage};
+use tower_impersonation::audit::{TrailFilter, TrailPage, TrailReader};
+use tower_impersonation_sqlx::SqliteTrail;
 
 use crate::process::{self, Answer, Running};
 
@@ -913,10 +914,11 @@ async fn a_start_answers_with_the_whole_contract() {
             "is_active": true, "ip_address": "127.0.0.1", "user_agent": "a test",
         },
         "target_user": {"id": "ines", "email": "ines@shop.example", "role": "customer"},
-        "access_token": null, "refresh_token": null, "expires_in": 600,
+        "access_token": answer["access_token"], "refresh_token": answer["refresh_token"], "expires_in": 600,
         "redirect_to": "/?as=ines",
     });
     assert_eq!(answer, expected);
+    assert!(answer["access_token"].is_string() && answer["refresh_token"].is_string());
     let current = desk.get("ada", "/impersonation").await.json();
     assert_eq!(current["session"], expected["session"]);
     assert_eq!(current["target_user"], expected["target_user"]);
@@ -1261,6 +1263,204 @@ async fn s3_more_starts_than_allowed_have_to_wait() {
     assert_eq!(desk.sessions("?is_active=true").await.len(), 0);
     // Each admin has their own.
     desk.started("abe", "ines", "read_only").await;
+}
+
+/// The example's own limit, counted in the database and not in the process.
+#[tokio::test]
+async fn s3_the_count_of_starts_survives_a_restart() {
+    let desk = Desk::open().await;
+    for _ in 0..10 {
+        desk.started("ada", "ines", "read_only").await;
+        desk.stopped("ada").await;
+    }
+    let desk = desk.reopened().await;
+    let eleventh = desk.start("ada", "ines", "read_only").await;
+    assert_eq!(eleventh.refusal(), (429, "too_many_starts".to_owned()));
+    let wait: u64 = eleventh.header("retry-after").unwrap().parse().unwrap();
+    assert!((1..=3600).contains(&wait), "{wait}");
+    desk.started("abe", "ines", "read_only").await;
+}
+
+// === tokens ===
+
+/// The access token of a new session of ada's as ines.
+async fn token_of_ada(desk: &Desk) -> (String, String) {
+    let started = desk.started("ada", "ines", "read_write").await;
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (
+        text(&started["session"]["id"]),
+        text(&started["access_token"]),
+    )
+}
+
+/// Who the shop takes the bearer of this token for.
+async fn bearer(desk: &Desk, token: &str) -> Answer {
+    let call = desk.call("", Method::GET, "/api/me");
+    call.header("authorization", &format!("Bearer {token}"))
+        .send()
+        .await
+}
+
+#[tokio::test]
+async fn r2_a_token_acts_as_bearer_until_stop_and_no_longer() {
+    let desk = Desk::open().await;
+    let (session, token) = token_of_ada(&desk).await;
+    let me = bearer(&desk, &token).await;
+    assert_eq!(me.header("acted-as"), Some("ines"));
+    let me = me.json();
+    assert_eq!(me["id"], "ines");
+    assert_eq!(me["acting_as"]["actor"], "ada");
+    assert_eq!(me["acting_as"]["session_id"], session);
+
+    // Beside a sign-in it is the token that counts, and the excluded pages see neither.
+    let login = desk
+        .call("", Method::POST, "/login")
+        .form(&[("user", "root")]);
+    let cookie = cookie_of(&login.send().await);
+    let authorization = format!("bearer {token}");
+    let beside = |path| {
+        let call = desk.call("", Method::GET, path).header("cookie", &cookie);
+        call.header("authorization", &authorization).send()
+    };
+    assert_eq!(beside("/api/me").await.json()["id"], "ines");
+    assert_eq!(beside("/impersonation").await.status, 401);
+    let order = desk.call("", Method::POST, "/api/orders");
+    let order = order.header("authorization", &authorization);
+    let order = order.json(json!({"item": "Bamboo whisk"})).send().await;
+    assert_eq!(order.json()["user"], "ines");
+
+    desk.stopped("ada").await;
+    for path in ["/api/me", "/impersonation"] {
+        let gone = beside(path).await;
+        assert_eq!(gone.status, StatusCode::UNAUTHORIZED, "{path}");
+    }
+    assert_eq!(
+        bearer(&desk, &token).await.refusal(),
+        (401, "invalid_token".to_owned())
+    );
+    let events = desk.close().await;
+    let whole = serde_json::to_string(&events).unwrap();
+    assert!(!whole.contains(&token), "no tokens");
+}
+
+#[tokio::test]
+async fn s4_a_token_dies_with_its_session_however_that_ends() {
+    let invalid = (401, "invalid_token".to_owned());
+
+    let desk = Desk::open_with(&[("ON_ACTIVE", "replace")]).await;
+    let (_, token) = token_of_ada(&desk).await;
+    let (session, next) = token_of_ada(&desk).await;
+    assert_eq!(bearer(&desk, &token).await.refusal(), invalid, "replaced");
+    assert_eq!(bearer(&desk, &next).await.status, StatusCode::OK);
+
+    let path = format!("/impersonation/sessions/{session}");
+    let others = desk.call("abe", Method::DELETE, &path).send().await;
+    assert_eq!(others.refusal(), (403, "missing_right".to_owned()));
+    let ended = desk.call("root", Method::DELETE, &path).send().await;
+    assert_eq!(ended.status, StatusCode::OK, "{}", ended.text());
+    assert_eq!(bearer(&desk, &next).await.refusal(), invalid, "forced end");
+    let list = desk.get("ada", "/impersonation/sessions?is_active=false");
+    let ended = list.await.json()["sessions"][0].clone();
+    assert_eq!(
+        (&ended["id"], &ended["ended_reason"]),
+        (&json!(session), &json!("session_revoked"))
+    );
+
+    let (_, token) = token_of_ada(&desk).await;
+    let change = desk.call("root", Method::PUT, "/demo/users/ada");
+    let change = change.json(json!({"role": "customer"})).send().await;
+    assert_eq!(change.status, StatusCode::OK);
+    assert_eq!(bearer(&desk, &token).await.refusal(), invalid, "demoted");
+    let ended = desk.sessions("?admin_user_id=ada&limit=1").await;
+    assert_eq!(ended[0]["ended_reason"], "actor_demoted");
+}
+
+/// Without `TOKEN_SECRET` no token outlives its process; with it they do, and other processes take them.
+#[tokio::test]
+async fn tokens_survive_a_restart_with_the_same_secret_only() {
+    let desk = Desk::open().await;
+    let (_, token) = token_of_ada(&desk).await;
+    let secret = [("TOKEN_SECRET", "a secret for tests, of more than 32 bytes")];
+    let desk = desk.reopened().await;
+    assert_eq!(
+        bearer(&desk, &token).await.refusal(),
+        (401, "invalid_token".to_owned())
+    );
+    let marked = desk.get("ada", "/api/me?as=ines").await;
+    assert_eq!(marked.status, StatusCode::OK, "the session goes on");
+
+    let desk = Desk::open_with(&secret).await;
+    let (_, token) = token_of_ada(&desk).await;
+    assert!(desk.running.stop().await.success());
+    let desk = Desk::open_in(desk.folder, &secret).await;
+    assert_eq!(bearer(&desk, &token).await.json()["id"], "ines");
+}
+
+// === the trail and the document ===
+
+#[tokio::test]
+async fn a7_the_trail_is_read_by_those_who_may_and_that_is_in_it() {
+    let desk = Desk::open().await;
+    desk.started("ada", "ines", "read_write").await;
+    desk.order("ada", "/api/orders?as=ines").await;
+    desk.start("abe", "root", "read_only").await;
+
+    let read = "/impersonation/audit?name=impersonation.request";
+    for who in ["root", "ada"] {
+        let page = desk.get(who, read).await.json();
+        assert_eq!(page["total"], 2, "an intent and its outcome: {page}");
+        assert_eq!(page["events"][0]["outcome"], "completed");
+        assert_eq!(page["events"][1]["outcome"], "intent");
+    }
+    assert_eq!(desk.get("abe", read).await.json()["total"], 0, "one's own");
+    let others = desk.get("abe", "/impersonation/audit?admin_user_id=ada");
+    assert_eq!(others.await.refusal(), (403, "missing_right".to_owned()));
+    let first = desk.get("ada", "/impersonation/audit?limit=1").await.json();
+    let next = first["next_cursor"].as_str().expect("there is more");
+    let second = format!("/impersonation/audit?limit=1&cursor={next}");
+    let second = desk.get("ada", &second).await.json();
+    assert_ne!(first["events"][0]["id"], second["events"][0]["id"]);
+    for cursor in ["nonsense", "1.2.3", ""] {
+        let none = format!("/impersonation/audit?cursor={cursor}");
+        let none = desk.get("ada", &none).await;
+        assert_eq!(
+            none.refusal(),
+            (400, "invalid_request".to_owned()),
+            "{cursor}"
+        );
+    }
+
+    let csv = desk
+        .get("root", "/impersonation/audit.csv?impersonation_type=user")
+        .await;
+    let is_csv = |kind: &str| kind.starts_with("text/csv");
+    assert!(csv.header("content-type").is_some_and(is_csv));
+    let lines: Vec<&str> = csv.text().lines().collect();
+    assert!(lines[0].contains("name") && lines[0].contains("actor"));
+    let requests = lines
+        .iter()
+        .filter(|line| line.contains("impersonation.request"));
+    assert_eq!(requests.count(), 2);
+
+    let events = desk.close().await;
+    assert!(named(&events, "trail.read").len() >= 5);
+}
+
+#[tokio::test]
+async fn the_document_of_the_api_is_served_and_linked() {
+    let desk = Desk::open_with(&[("CONTROL_PATH", "/as")]).await;
+    let document = desk.get("", "/as/openapi.json").await;
+    assert_eq!(document.header("content-type"), Some("application/json"));
+    let document = document.json();
+    assert_eq!(document["openapi"], "3.1.0");
+    assert!(document["paths"]["/as/start"]["post"].is_object());
+    let page = desk.call("ada", Method::GET, "/admin").navigation();
+    assert!(
+        page.send()
+            .await
+            .text()
+            .contains("href=\"/as/openapi.json\"")
+    );
 }
 
 // === the list ===
@@ -1803,6 +2003,8 @@ async fn bad_settings_are_refused_by_name() {
         ("STARTS_PER_HOUR", "-1"),
         ("STARTS_PER_HOUR", "many"),
         ("STARTS_PER_HOUR", "99999999999"),
+        ("TOKEN_SECRET", ""),
+        ("TOKEN_SECRET", "secret of thirty-one characters"),
     ] {
         let mut env = vec![
             ("ADDR", "127.0.0.1:0"),

@@ -15,16 +15,16 @@ use async_trait::async_trait;
 use sqlx::{PgExecutor, PgPool, Postgres, QueryBuilder, Row, postgres::PgRow, query, query_scalar};
 use time::{OffsetDateTime, UtcOffset};
 use tower_impersonation::{
-    BoxError,
-    audit::{AuditEvent, AuditSink, Outcome},
-    session::SessionId,
+    BoxError, Subject,
+    audit::{AuditEvent, AuditSink, Outcome, TrailFilter, TrailList, TrailPage, TrailReader},
+    session::{SessionId, SubjectKind},
 };
 use uuid::Uuid;
 
 use super::clean;
 use crate::{
     COUNTED, columns,
-    trail::{TrailFilter, TrailList, TrailPage},
+    trail::{Place, list},
 };
 
 /// What is written, and with `process` left out, what is read.
@@ -93,64 +93,6 @@ impl PostgresTrail {
                 months: Mutex::default(),
             }),
         }
-    }
-
-    /// Reads a part of the trail, newest first.
-    ///
-    /// Who reads the trail of others has to be recorded as well (rule A7): that is up to the caller.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn read(
-        &self,
-        filter: &TrailFilter,
-        page: &TrailPage,
-    ) -> Result<TrailList, sqlx::Error> {
-        let mut connection = self.shared.pool.acquire().await?;
-        let mut list = QueryBuilder::<Postgres>::new(concat!(
-            "select seq, ",
-            event_columns!(),
-            " from impersonation.trail where "
-        ));
-        push_filter(&mut list, filter);
-        if let Some(after) = page.after {
-            let nanos = i128::from(after.time) * 1_000;
-            let time = OffsetDateTime::from_unix_timestamp_nanos(nanos)
-                .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
-            // The first condition says nothing new, but spares the partitions of later months.
-            list.push(" and time <= ")
-                .push_bind(time)
-                .push(" and (time, seq) < (")
-                .push_bind(time)
-                .push(", ")
-                .push_bind(after.seq)
-                .push(")");
-        }
-        list.push(" order by time desc, seq desc limit ")
-            .push_bind(columns::rows(page.limit.saturating_add(1)))
-            .push(" offset ")
-            .push_bind(columns::rows(page.offset));
-        let rows = list.build().fetch_all(&mut *connection).await?;
-        let event = |row| Ok::<_, sqlx::Error>((PgRow::try_get(row, "seq")?, event(row)?));
-        let events: Vec<_> = rows.iter().map(event).collect::<Result<_, _>>()?;
-
-        let is_all = events.len() <= page.limit && page.offset == 0 && page.after.is_none();
-        let total = if is_all {
-            events.len() as u64
-        } else {
-            let mut count = QueryBuilder::<Postgres>::new(
-                "select count(*) from (select 1 from impersonation.trail where ",
-            );
-            push_filter(&mut count, filter);
-            count
-                .push(" limit ")
-                .push_bind(COUNTED as i64 + 1)
-                .push(") as counted");
-            let total = count.build_query_scalar::<i64>();
-            total.fetch_one(&mut *connection).await?.unsigned_abs()
-        };
-        Ok(TrailList::of(events, page.limit, total))
     }
 
     /// Retention: drops the partitions of the months (in UTC) that are wholly before `keep_from`, and says which.
@@ -365,6 +307,58 @@ impl AuditSink for PostgresTrail {
     }
 }
 
+#[async_trait]
+impl TrailReader for PostgresTrail {
+    /// Counts up to [`COUNTED`]; a `total` of one more means "more than that".
+    async fn read(&self, filter: &TrailFilter, page: &TrailPage) -> Result<TrailList, BoxError> {
+        let after = page.after.as_ref().map(Place::of).transpose()?;
+        let mut connection = self.shared.pool.acquire().await?;
+        let mut select = QueryBuilder::<Postgres>::new(concat!(
+            "select seq, ",
+            event_columns!(),
+            " from impersonation.trail where "
+        ));
+        push_filter(&mut select, filter);
+        if let Some(after) = after {
+            let time = after.moment()?;
+            // The first condition says nothing new, but spares the partitions of later months.
+            select
+                .push(" and time <= ")
+                .push_bind(time)
+                .push(" and (time, seq) < (")
+                .push_bind(time)
+                .push(", ")
+                .push_bind(after.seq)
+                .push(")");
+        }
+        select
+            .push(" order by time desc, seq desc limit ")
+            .push_bind(columns::rows(page.limit.saturating_add(1)))
+            .push(" offset ")
+            .push_bind(columns::rows(page.offset));
+        let rows = select.build().fetch_all(&mut *connection).await?;
+        let event = |row| Ok::<_, sqlx::Error>((PgRow::try_get(row, "seq")?, event(row)?));
+        let events: Vec<_> = rows.iter().map(event).collect::<Result<_, _>>()?;
+
+        let is_all = events.len() <= page.limit && page.offset == 0 && page.after.is_none();
+        let total = if is_all {
+            events.len() as u64
+        } else {
+            let mut count = QueryBuilder::<Postgres>::new(
+                "select count(*) from (select 1 from impersonation.trail where ",
+            );
+            push_filter(&mut count, filter);
+            count
+                .push(" limit ")
+                .push_bind(COUNTED as i64 + 1)
+                .push(") as counted");
+            let total = count.build_query_scalar::<i64>();
+            total.fetch_one(&mut *connection).await?.unsigned_abs()
+        };
+        Ok(list(events, page.limit, total))
+    }
+}
+
 impl fmt::Debug for PostgresTrail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresTrail")
@@ -383,6 +377,24 @@ fn push_filter(list: &mut QueryBuilder<Postgres>, filter: &TrailFilter) {
     }
     if let Some(subject) = &filter.subject {
         list.push(" and subject = ").push_bind(subject.as_str());
+    }
+    match filter.kind {
+        None => {}
+        Some(SubjectKind::Anon) => {
+            list.push(" and subject = ")
+                .push_bind(Subject::Anonymous.as_str().to_owned());
+        }
+        Some(SubjectKind::Service) => {
+            list.push(" and subject = ")
+                .push_bind(Subject::Service.as_str().to_owned());
+        }
+        Some(_) => {
+            list.push(" and subject not in (")
+                .push_bind(Subject::Anonymous.as_str().to_owned())
+                .push(", ")
+                .push_bind(Subject::Service.as_str().to_owned())
+                .push(")");
+        }
     }
     if let Some(SessionId(session)) = filter.session {
         list.push(" and session = ").push_bind(session);

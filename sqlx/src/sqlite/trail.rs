@@ -16,16 +16,16 @@ use sqlx::{
 };
 use time::OffsetDateTime;
 use tower_impersonation::{
-    BoxError,
-    audit::{AuditEvent, AuditSink, Outcome},
-    session::SessionId,
+    BoxError, Subject,
+    audit::{AuditEvent, AuditSink, Outcome, TrailFilter, TrailList, TrailPage, TrailReader},
+    session::{SessionId, SubjectKind},
 };
 use uuid::Uuid;
 
 use super::{micros, time};
 use crate::{
     COUNTED, columns,
-    trail::{TrailFilter, TrailList, TrailPage},
+    trail::{Place, list},
 };
 
 /// What is written, and with `process` left out, what is read.
@@ -81,58 +81,6 @@ impl SqliteTrail {
 
     pub(crate) fn process(&self) -> Uuid {
         self.shared.process
-    }
-
-    /// Reads a part of the trail, newest first.
-    ///
-    /// Who reads the trail of others has to be recorded as well (rule A7): that is up to the caller.
-    ///
-    /// # Errors
-    ///
-    /// When the database fails.
-    pub async fn read(
-        &self,
-        filter: &TrailFilter,
-        page: &TrailPage,
-    ) -> Result<TrailList, sqlx::Error> {
-        let mut connection = self.shared.pool.acquire().await?;
-        let mut list = QueryBuilder::<Sqlite>::new(concat!(
-            "select seq, ",
-            event_columns!(),
-            " from impersonation_trail where "
-        ));
-        push_filter(&mut list, filter);
-        if let Some(after) = page.after {
-            list.push(" and (time, seq) < (")
-                .push_bind(after.time)
-                .push(", ")
-                .push_bind(after.seq)
-                .push(")");
-        }
-        list.push(" order by time desc, seq desc limit ")
-            .push_bind(columns::rows(page.limit.saturating_add(1)))
-            .push(" offset ")
-            .push_bind(columns::rows(page.offset));
-        let rows = list.build().fetch_all(&mut *connection).await?;
-        let event = |row| Ok::<_, sqlx::Error>((SqliteRow::try_get(row, "seq")?, event(row)?));
-        let events: Vec<_> = rows.iter().map(event).collect::<Result<_, _>>()?;
-
-        let is_all = events.len() <= page.limit && page.offset == 0 && page.after.is_none();
-        let total = if is_all {
-            events.len() as u64
-        } else {
-            let mut count = QueryBuilder::<Sqlite>::new(
-                "select count(*) from (select 1 from impersonation_trail where ",
-            );
-            push_filter(&mut count, filter);
-            count
-                .push(" limit ")
-                .push_bind(COUNTED as i64 + 1)
-                .push(")");
-            let total = count.build_query_scalar::<i64>();
-            total.fetch_one(&mut *connection).await?.unsigned_abs()
-        };
-        Ok(TrailList::of(events, page.limit, total))
     }
 
     /// Retention: drops the months (in UTC) that are wholly before `keep_from`, and says how many events that
@@ -283,6 +231,54 @@ impl AuditSink for SqliteTrail {
     }
 }
 
+#[async_trait]
+impl TrailReader for SqliteTrail {
+    /// Counts up to [`COUNTED`]; a `total` of one more means "more than that".
+    async fn read(&self, filter: &TrailFilter, page: &TrailPage) -> Result<TrailList, BoxError> {
+        let after = page.after.as_ref().map(Place::of).transpose()?;
+        let mut connection = self.shared.pool.acquire().await?;
+        let mut select = QueryBuilder::<Sqlite>::new(concat!(
+            "select seq, ",
+            event_columns!(),
+            " from impersonation_trail where "
+        ));
+        push_filter(&mut select, filter);
+        if let Some(after) = after {
+            select
+                .push(" and (time, seq) < (")
+                .push_bind(after.time)
+                .push(", ")
+                .push_bind(after.seq)
+                .push(")");
+        }
+        select
+            .push(" order by time desc, seq desc limit ")
+            .push_bind(columns::rows(page.limit.saturating_add(1)))
+            .push(" offset ")
+            .push_bind(columns::rows(page.offset));
+        let rows = select.build().fetch_all(&mut *connection).await?;
+        let event = |row| Ok::<_, sqlx::Error>((SqliteRow::try_get(row, "seq")?, event(row)?));
+        let events: Vec<_> = rows.iter().map(event).collect::<Result<_, _>>()?;
+
+        let is_all = events.len() <= page.limit && page.offset == 0 && page.after.is_none();
+        let total = if is_all {
+            events.len() as u64
+        } else {
+            let mut count = QueryBuilder::<Sqlite>::new(
+                "select count(*) from (select 1 from impersonation_trail where ",
+            );
+            push_filter(&mut count, filter);
+            count
+                .push(" limit ")
+                .push_bind(COUNTED as i64 + 1)
+                .push(")");
+            let total = count.build_query_scalar::<i64>();
+            total.fetch_one(&mut *connection).await?.unsigned_abs()
+        };
+        Ok(list(events, page.limit, total))
+    }
+}
+
 impl fmt::Debug for SqliteTrail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteTrail")
@@ -388,6 +384,24 @@ fn push_filter(list: &mut QueryBuilder<Sqlite>, filter: &TrailFilter) {
     if let Some(subject) = &filter.subject {
         list.push(" and subject = ")
             .push_bind(subject.as_str().to_owned());
+    }
+    match filter.kind {
+        None => {}
+        Some(SubjectKind::Anon) => {
+            list.push(" and subject = ")
+                .push_bind(Subject::Anonymous.as_str().to_owned());
+        }
+        Some(SubjectKind::Service) => {
+            list.push(" and subject = ")
+                .push_bind(Subject::Service.as_str().to_owned());
+        }
+        Some(_) => {
+            list.push(" and subject not in (")
+                .push_bind(Subject::Anonymous.as_str().to_owned())
+                .push(", ")
+                .push_bind(Subject::Service.as_str().to_owned())
+                .push(")");
+        }
     }
     if let Some(SessionId(session)) = filter.session {
         list.push(" and session = ").push_bind(session);

@@ -9,13 +9,12 @@ use tower::{Layer as _, ServiceExt as _, service_fn};
 use tower_impersonation::{
     Access, Actor, Caller, Decision, Grant, Impersonation, Rank, RejectionKind, StartRequest,
     UserId,
-    audit::{AuditEvent, AuditSink, EventName, Outcome},
+    audit::{AuditEvent, AuditSink, EventName, Outcome, TrailFilter, TrailPage, TrailReader},
     checker_fn,
     session::SessionStore,
 };
 use tower_impersonation_sqlx::{
-    PostgresSessions, PostgresTrail, SqlConsents, SqlRoles, SqliteSessions, SqliteTrail,
-    TrailFilter, TrailPage, sqlite,
+    PostgresSessions, PostgresTrail, SqlConsents, SqlRoles, SqliteSessions, SqliteTrail, sqlite,
 };
 
 use crate::host::{Lite, Pg, user};

@@ -5,10 +5,10 @@ use std::time::Duration;
 use sqlx::{Executor as _, PgPool, postgres::PgPoolOptions};
 use tower_impersonation::{
     Subject,
-    audit::EventName,
+    audit::{EventName, TrailFilter, TrailPage, TrailReader},
     session::{Page, SessionFilter, SessionId, SessionStore, SubjectKind},
 };
-use tower_impersonation_sqlx::{COUNTED, PostgresSessions, PostgresTrail, TrailFilter, TrailPage};
+use tower_impersonation_sqlx::{COUNTED, PostgresSessions, PostgresTrail};
 use uuid::Uuid;
 
 use crate::host::{Pg, now, user};
@@ -148,6 +148,8 @@ async fn a_page_of_the_trail_touches_as_many_rows_whatever_the_filter() {
         (events(|f| f.name = Some(EventName::TrailRead)), 0),
         (events(|f| f.actor = Some(user("admin 7"))), 50),
         (events(|f| f.subject = Some(user("user 7").into())), 50),
+        (events(|f| f.kind = Some(SubjectKind::User)), 50),
+        (events(|f| f.kind = Some(SubjectKind::Service)), 0),
         (
             events(|f| f.session = Some(SessionId(Uuid::from_u128(7)))),
             30,
