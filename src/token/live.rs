@@ -125,12 +125,12 @@ impl Inner {
             })
         };
         let end = signer.end_of(Purpose::Access, session, now);
+        // Rounded as the end is: never more than there is left.
+        let now = now.unix_timestamp() + i64::from(now.nanosecond() > 0);
         Ok(IssuedTokens {
             access_token: sign(Purpose::Access)?,
             refresh_token: sign(Purpose::Refresh)?,
-            expires_in: Duration::from_secs(
-                u64::try_from(end - now.unix_timestamp()).unwrap_or_default(),
-            ),
+            expires_in: Duration::from_secs(u64::try_from(end - now).unwrap_or_default()),
         })
     }
 
