@@ -28,7 +28,7 @@
 //! 4. Calls that change something are refused when another site makes a browser send them (the scheme of
 //!    `tower_http::csrf`). Nothing is ever changed by `GET`.
 //! 5. `next` is a path on this host; anything else is ignored.
-//! 6. Refusals have the body of [`Rejection`](crate::Rejection), also for what is not there (404) and for methods that
+//! 6. Refusals have the body of [`Rejection`], also for what is not there (404) and for methods that
 //!    are not (405).
 //! 7. One's own sessions and events need no right. Those of others need
 //!    [`Rights`](crate::Rights)`::LIST_SESSIONS`, `END_SESSIONS` and `READ_TRAIL`.
