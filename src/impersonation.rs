@@ -1104,6 +1104,3 @@ fn join<T>(
         ))
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -239,6 +239,3 @@ impl Inner {
         }
     }
 }
-
-#[cfg(test)]
-mod tests;
