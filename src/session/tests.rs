@@ -666,7 +666,10 @@ async fn s9_while_the_store_does_not_hear_nothing_kept_is_used_and_nothing_is_ke
     assert!(peek(&*cached, Duration::ZERO).is_some());
 
     probe.0.is_cut.store(true, Ordering::SeqCst);
-    assert!(!cached.hears_all(), "who caches this cache has to know as well");
+    assert!(
+        !cached.hears_all(),
+        "who caches this cache has to know as well"
+    );
     let asked = probe.asked();
     for again in 1..4 {
         assert!(peek(&*cached, Duration::ZERO).is_none());
