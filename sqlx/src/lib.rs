@@ -80,5 +80,5 @@ pub use self::{
 
 /// Lists count up to this; a `total` of one more means "more than that".
 ///
-/// Up to it, `total` is exact. Counting on would cost the more the bigger the table is.
-pub const COUNTED: u64 = 10_000;
+/// Up to it, `total` is exact. Counting on would cost more than the page itself, and the more the bigger the table is.
+pub const COUNTED: u64 = 1_000;

@@ -331,9 +331,10 @@ impl TrailReader for PostgresTrail {
                 .push_bind(after.seq)
                 .push(")");
         }
+        // Limits stand in the text: a plan that does not know them might read the whole table.
         select
             .push(" order by time desc, seq desc limit ")
-            .push_bind(columns::rows(page.limit.saturating_add(1)))
+            .push(columns::rows(page.limit.saturating_add(1)))
             .push(" offset ")
             .push_bind(columns::rows(page.offset));
         let rows = select.build().fetch_all(&mut *connection).await?;
@@ -348,10 +349,7 @@ impl TrailReader for PostgresTrail {
                 "select count(*) from (select 1 from impersonation.trail where ",
             );
             push_filter(&mut count, filter);
-            count
-                .push(" limit ")
-                .push_bind(COUNTED as i64 + 1)
-                .push(") as counted");
+            count.push(" limit ").push(COUNTED + 1).push(") as counted");
             let total = count.build_query_scalar::<i64>();
             total.fetch_one(&mut *connection).await?.unsigned_abs()
         };
@@ -370,7 +368,8 @@ impl fmt::Debug for PostgresTrail {
 fn push_filter(list: &mut QueryBuilder<Postgres>, filter: &TrailFilter) {
     list.push("true");
     if let Some(name) = filter.name {
-        list.push(" and name = ").push_bind(name.as_str());
+        // In the text, so that the planner sees whether the index of the rarer names fits. It is one of ours.
+        list.push(" and name = '").push(name.as_str()).push("'");
     }
     if let Some(actor) = &filter.actor {
         list.push(" and actor = ").push_bind(actor.as_str());

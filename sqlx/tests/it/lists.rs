@@ -146,6 +146,7 @@ async fn a_page_of_the_trail_touches_as_many_rows_whatever_the_filter() {
         (events(|_| {}), 50),
         (events(|f| f.name = Some(EventName::Denied)), 50),
         (events(|f| f.name = Some(EventName::TrailRead)), 0),
+        (events(|f| f.name = Some(EventName::Request)), 50),
         (events(|f| f.actor = Some(user("admin 7"))), 50),
         (events(|f| f.subject = Some(user("user 7").into())), 50),
         (events(|f| f.kind = Some(SubjectKind::User)), 50),
