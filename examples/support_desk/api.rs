@@ -1,12 +1,16 @@
 //! The calls for scripts, and what they have in common.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, convert::Infallible};
 
 use axum::{
     Extension, Form, Json,
     extract::{FromRequest, Path, Request, State},
-    response::{IntoResponse, Response},
+    response::{
+        IntoResponse, Response,
+        sse::{Event, KeepAlive, Sse},
+    },
 };
+use futures_util::stream::{self, Stream};
 use http::{
     HeaderMap, StatusCode,
     header::{ACCEPT, CONTENT_TYPE},
@@ -14,6 +18,7 @@ use http::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::sync::broadcast::error::RecvError;
 use tower_http::csrf::ProtectionError;
 use tower_impersonation::{Access, ActingAs, Subject, UserId, session::SessionId};
 
@@ -102,8 +107,8 @@ pub(crate) async fn orders(
     user: Option<Extension<CurrentUser>>,
 ) -> Result<Json<Vec<Value>>, ApiError> {
     let orders = match user {
-        Some(Extension(CurrentUser::Person(user))) => shop.orders(Some(&user.id)).await?,
-        Some(Extension(CurrentUser::Service)) => shop.orders(None).await?,
+        Some(Extension(CurrentUser::Person(user))) => shop.orders(Some(&user.id), "").await?,
+        Some(Extension(CurrentUser::Service)) => shop.orders(None, "").await?,
         Some(Extension(CurrentUser::Visitor)) | None => {
             return Err(ApiError::new(StatusCode::UNAUTHORIZED, "Sign in first"));
         }
@@ -118,6 +123,28 @@ pub(crate) async fn order(
 ) -> Result<(StatusCode, Json<Value>), ApiError> {
     let order = take_order(&shop, &user, &fields.value).await?;
     Ok((StatusCode::CREATED, Json(order_view(&order))))
+}
+
+/// The user's new orders as they are placed, as server-sent events.
+pub(crate) async fn live_orders(
+    State(shop): State<Shop>,
+    SignedIn(user): SignedIn,
+) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let placed = stream::unfold((shop.placed(), user), |(mut placed, user)| async {
+        loop {
+            match placed.recv().await {
+                Ok(order) if order.user == user.id => {
+                    let event = Event::default().event("placed").id(order.id.to_string());
+                    let event = event.data(order_view(&order).to_string());
+                    return Some((Ok(event), (placed, user)));
+                }
+                // Of someone else; or some were missed, and the next one makes up for them.
+                Ok(_) | Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    Sse::new(placed).keep_alive(KeepAlive::default())
 }
 
 pub(crate) async fn take_order(

@@ -4,8 +4,7 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use axum::{extract::Request, middleware::Next, response::Response};
-use http::{HeaderValue, header::LOCATION, request::Parts};
+use http::request::Parts;
 use tower_impersonation::{
     ActingAs, Actor, AdminChecker, BoxError, Caller, ConfigError, Decision, DirectoryUser, Grant,
     Impersonation, Rank, Rights, Subject, UserDirectory, UserId, audit::JsonLines, token::Tokens,
@@ -162,37 +161,10 @@ fn entry(user: User) -> Result<DirectoryUser, BoxError> {
 }
 
 /// Why nobody may act as this user, whatever their rank.
-pub(crate) fn why_not(user: &User) -> Option<&'static str> {
+fn why_not(user: &User) -> Option<&'static str> {
     match user {
         _ if user.role == Role::System => Some("system account"),
         _ if user.opted_out => Some("has opted out of support access"),
         _ => None,
     }
-}
-
-// === staying there ===
-
-/// Redirects of acted requests lead to acted pages. Inside of the impersonation layer.
-pub(crate) async fn keep_marker(
-    acting_as: Option<ActingAs>,
-    request: Request,
-    next: Next,
-) -> Response {
-    let mut response = next.run(request).await;
-    let headers = response.headers_mut();
-    let location = headers.get(LOCATION).and_then(|to| to.to_str().ok());
-    if let (Some(acting_as), Some(path)) = (acting_as, location)
-        && path.starts_with('/')
-        && let Ok(marked) = HeaderValue::try_from(marked(path, acting_as.subject()))
-    {
-        headers.insert(LOCATION, marked);
-    }
-    response
-}
-
-/// A link to `path` that acts as `subject`.
-pub(crate) fn marked(path: &str, subject: &Subject) -> String {
-    let separator = if path.contains('?') { '&' } else { '?' };
-    let subject: String = form_urlencoded::byte_serialize(subject.as_str().as_bytes()).collect();
-    format!("{path}{separator}as={subject}")
 }

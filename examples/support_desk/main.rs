@@ -9,9 +9,10 @@
 //! | `database.rs` | where everything is kept |
 //! | `shop.rs` | users and orders; nothing of the web, nothing of impersonation |
 //! | `auth.rs` | who is signed in; of impersonation, that signing out ends it and that its tokens are not ours |
-//! | `api.rs`, `pages.rs` | the shop's own calls and pages, written as if nobody ever acted as anyone |
+//! | `api.rs`, `pages.rs`, `templates` | the shop's own calls and pages, written as if nobody ever acted as anyone |
 //! | `impersonation.rs` | the wiring: who is staff, whom they may act as, what the shop sees then |
-//! | `admin.rs` | the page where staff start and end sessions |
+//!
+//! The support desk itself, under `/admin`, is the crate's console, and the banner on acted pages the crate's as well.
 //!
 //! Order of the layers, from the outside: authentication, impersonation, the router. The address of the
 //! client is that of its connection; no forwarded header is trusted.
@@ -20,11 +21,10 @@
     reason = "a program, unlike the library, may read the system's clock where it needs it"
 )]
 
-mod admin;
 mod api;
 mod auth;
 mod database;
-mod html;
+mod dates;
 mod impersonation;
 mod pages;
 mod settings;
@@ -42,7 +42,7 @@ use std::{
 use axum::{
     Router, ServiceExt,
     extract::{FromRef, Request},
-    middleware::{from_fn, from_fn_with_state},
+    middleware::from_fn_with_state,
     routing::{get, post, put},
 };
 use tokio::net::TcpListener;
@@ -53,7 +53,7 @@ use tower_impersonation::{BoxError, Impersonation, audit::JsonLines};
 use self::{auth::SignIns, database::Database, settings::Settings, shop::Shop};
 
 /// How long requests that are under way may take to finish once the process is told to stop.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What the handlers share; each takes the part that it needs.
 #[derive(Clone)]
@@ -188,6 +188,8 @@ fn told_to_stop() -> io::Result<impl Future<Output = ()>> {
 fn router(desk: &Desk) -> Router {
     Router::new()
         .route("/", get(pages::home).post(pages::order))
+        .route("/shop", get(pages::goods))
+        .route("/orders/{id}", get(pages::one_order))
         .route("/login", get(pages::sign_in).post(auth::login))
         .route("/logout", post(auth::logout))
         .route(
@@ -196,15 +198,14 @@ fn router(desk: &Desk) -> Router {
         )
         .route("/api/me", get(api::me))
         .route("/api/orders", get(api::orders).post(api::order))
-        .route("/admin", get(admin::page))
-        .route("/admin/sessions/{id}/end", post(admin::end))
+        .route("/api/orders/live", get(api::live_orders))
         .route(
             "/demo/users/{id}",
             put(api::change_role).delete(api::delete_user),
         )
         .route("/desk.css", get(pages::stylesheet))
+        .route("/desk.js", get(pages::script))
         .fallback(pages::not_found)
-        .layer(from_fn(impersonation::keep_marker))
         .layer(CsrfLayer::new().with_rejection_response(api::cross_site))
         .layer(axum::middleware::map_response(pages::guarded))
         .with_state(desk.clone())

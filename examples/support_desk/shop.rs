@@ -7,23 +7,44 @@ use std::{
 
 use sqlx::{query, query_as};
 use time::OffsetDateTime;
+use tokio::sync::broadcast;
 
 use crate::database::Database;
 
+/// Name, what there is to say of it, price.
+pub(crate) type Good = (&'static str, &'static str, &'static str);
+
 /// What the shop sells; orders may name other things.
-pub(crate) const GOODS: &[(&str, &str)] = &[
-    ("Cast-iron teapot, 0.9 l", "Keeps a whole afternoon warm."),
+pub(crate) const GOODS: &[Good] = &[
+    (
+        "Cast-iron teapot, 0.9 l",
+        "Keeps a whole afternoon warm.",
+        "€ 84",
+    ),
     (
         "Darjeeling first flush, 100 g",
         "Picked in March, light and flowery.",
+        "€ 19",
     ),
-    ("Stoneware cup, speckled", "Turned by hand, no two alike."),
-    ("Bamboo whisk", "Eighty tines, for matcha without lumps."),
+    (
+        "Stoneware cup, speckled",
+        "Turned by hand, no two alike.",
+        "€ 26",
+    ),
+    (
+        "Bamboo whisk",
+        "Eighty tines, for matcha without lumps.",
+        "€ 17",
+    ),
     (
         "Linen tea towel, striped",
         "Dries without fluff, and looks well on a hook.",
+        "€ 14",
     ),
 ];
+
+/// Orders that may wait for a slow listener.
+const MOST_WAITING: usize = 64;
 
 /// The longest name of an item, in characters.
 pub(crate) const MAX_ITEM: usize = 200;
@@ -48,6 +69,8 @@ pub(crate) struct Shop {
     database: Database,
     /// Everyone who was looked up, as they were then.
     known: Arc<Mutex<HashMap<String, User>>>,
+    /// What this process has taken, for pages that show it at once.
+    placed: broadcast::Sender<Order>,
 }
 
 /// The shop's database gave no answer.
@@ -100,6 +123,7 @@ impl Shop {
         Self {
             database,
             known: Arc::default(),
+            placed: broadcast::Sender::new(MOST_WAITING),
         }
     }
 
@@ -176,8 +200,11 @@ impl Shop {
         self.user(id).await
     }
 
-    /// The orders of one user, newest first; of all for `None`.
-    pub(crate) async fn orders(&self, of: Option<&str>) -> Result<Vec<Order>, Closed> {
+    /// The orders of one user, newest first; of all for `None`. Those whose item or number has `q` in it.
+    pub(crate) async fn orders(&self, of: Option<&str>, q: &str) -> Result<Vec<Order>, Closed> {
+        if q.contains('\0') {
+            return Ok(Vec::new()); // as above
+        }
         let sql = match of {
             Some(_) => {
                 "select id, user_id, item, placed_at from orders where user_id = $1 order by id desc"
@@ -188,7 +215,29 @@ impl Shop {
         };
         let rows: Vec<OrderRow> =
             each!(self, pool => query_as(sql).bind(of).fetch_all(pool).await)?;
-        Ok(rows.into_iter().map(Order::from).collect())
+        let q = q.to_lowercase();
+        let has_it = |order: &Order| {
+            order.item.to_lowercase().contains(&q) || order.id.to_string().contains(&q)
+        };
+        Ok(rows.into_iter().map(Order::from).filter(has_it).collect())
+    }
+
+    /// One order, if it is this user's; anyone's for `None`.
+    pub(crate) async fn order_of(
+        &self,
+        of: Option<&str>,
+        id: i64,
+    ) -> Result<Option<Order>, Closed> {
+        let sql = "select id, user_id, item, placed_at from orders where id = $1";
+        let row: Option<OrderRow> =
+            each!(self, pool => query_as(sql).bind(id).fetch_optional(pool).await)?;
+        let is_theirs = |order: &Order| of.is_none_or(|of| of == order.user);
+        Ok(row.map(Order::from).filter(is_theirs))
+    }
+
+    /// Hears of every order that this process takes from now on.
+    pub(crate) fn placed(&self) -> broadcast::Receiver<Order> {
+        self.placed.subscribe()
     }
 
     pub(crate) async fn order(&self, user: &str, item: &str) -> Result<Order, NotOrdered> {
@@ -203,8 +252,10 @@ impl Shop {
         let row: Result<OrderRow, _> = each!(self, pool => {
             query_as(sql).bind(user).bind(item).bind(now).fetch_one(pool).await
         });
-        row.map(Order::from)
-            .map_err(|error| NotOrdered::Closed(error.into()))
+        let order = Order::from(row.map_err(|error| NotOrdered::Closed(error.into()))?);
+        // An error means that nobody listens.
+        let _ = self.placed.send(order.clone());
+        Ok(order)
     }
 
     fn known(&self) -> MutexGuard<'_, HashMap<String, User>> {
