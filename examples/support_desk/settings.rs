@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 /// The first parts of the shop's own paths: the control API cannot be mounted there.
 const TAKEN: &[&str] = &[
-    "account", "admin", "api", "demo", "desk.css", "login", "logout",
+    "account", "admin", "api", "demo", "desk.css", "desk.js", "login", "logout", "orders", "shop",
 ];
 
 /// What HS256 needs at least.
