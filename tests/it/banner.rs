@@ -161,7 +161,7 @@ async fn the_banner_names_those_who_are_no_users_and_writing_access() {
         ),
     ];
     for (target, who, link) in tests {
-        let page = ask(&alone, alone.handle.page(), get("ada", target), html(PAGE)).await;
+        let page = ask(&alone, alone.handle.page(), get("root", target), html(PAGE)).await;
         let page = text(page).await;
         assert!(page.contains(who), "{page}");
         assert!(
