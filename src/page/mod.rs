@@ -19,7 +19,7 @@
 //! 2. Every acted HTML page gets the banner, whatever its status; XHTML as well. Responses that are no pages
 //!    get nothing: `HEAD`, 204, 205, 304, downloads, images. Neither do bodies that are compressed by a layer inside of
 //!    this one, or a part of a page (206): a warning says so. To make that rare, `Accept-Encoding` is taken off
-//!    requests for pages; layers outside of this one still compress.
+//!    requests that a page may answer; layers outside of this one still compress.
 //! 3. It stands at the start of `<body>`; without that tag, before the first element that belongs into the body, else at
 //!    the end. A frameset has none, its frames have. What a script fetches (`Sec-Fetch-Dest: empty`) gets one
 //!    only if it is a whole document.
@@ -30,7 +30,7 @@
 //! 6. `Content-Length`, `ETag`, `Accept-Ranges` and digests are taken off, as they speak of other bytes.
 //! 7. There is no inline script and no inline style. Style and script are files of the control mount, and the tags
 //!    carry the nonce of the response's `Content-Security-Policy`. Where both are blocked, the banner reads and works as
-//!    plain HTML; only `form-action` and `sandbox` can keep its button from working.
+//!    plain HTML; only `form-action`, `sandbox` and a `<base>` on another host can keep its button from working.
 //! 8. Style and script need [`Builder::control_path`](crate::Builder::control_path), and the button a session. Without them
 //!    the way out is a link to the same page without the marker.
 //!

@@ -190,6 +190,8 @@ impl Html {
         }
         let mut found = self.found();
         if !found.probe_seen || found.templates > 0 {
+            // It may have closed a tag that the page never did, and no browser knows.
+            found.places.clear();
             return Outcome::NoPlace;
         }
         let end = self.given;

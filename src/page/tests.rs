@@ -153,6 +153,10 @@ fn a_page_that_shows_nothing_stays_as_it_is_and_says_so() {
         ("<script>'<body>'", Outcome::NoPlace),
         ("<template><body>", Outcome::NoPlace),
         ("<a href='", Outcome::NoPlace),
+        ("<a href=", Outcome::NoPlace),
+        ("<body class=", Outcome::NoPlace),
+        ("<bod", Outcome::NoPlace),
+        ("<title>x</titl", Outcome::NoPlace),
         (
             "<frameset><frame src=a><noframes><body>x</body></noframes></frameset>",
             Outcome::NotAPage,

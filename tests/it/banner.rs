@@ -830,6 +830,8 @@ const PARTS: &[&[u8]] = &[
     b"<br/>",
     b"<a href='x>y' b=\"'\" c>",
     b"<a href=",
+    b"<body class=",
+    b"<head ",
     b"'",
     b"\"",
     b">",
