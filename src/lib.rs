@@ -63,7 +63,8 @@
 //! trace, compression, ...   see every request as it came
 //!   your authentication     puts the admin into the extensions
 //!     ImpersonationLayer    puts `ActingAs` there, and by `Builder::assume` the subject as your own type
-//!       your application    serves the subject, and needs not know
+//!       PageLayer           where pages are to have the banner (feature `page`)
+//!         your application  serves the subject, and needs not know
 //! ```
 //!
 //! Authentication that runs *inside* of this layer, or handlers that read a cookie or token by themselves,

@@ -87,13 +87,14 @@ pub struct PageLayer {
 #[derive(Clone)]
 struct Settings {
     impersonation: Impersonation,
-    wording: Arc<dyn Fn(Option<&str>) -> Wording + Send + Sync>,
+    wording: Arc<Words>,
     template: Option<Arc<Template>>,
     position: Position,
     banner: bool,
     script: bool,
 }
 
+type Words = dyn Fn(Option<&str>) -> Wording + Send + Sync;
 type Template = dyn Fn(&BannerView<'_>) -> String + Send + Sync;
 
 /// The service that [`PageLayer`] makes.
@@ -271,6 +272,23 @@ impl fmt::Debug for PageLayer {
 
 // === impl Page ===
 
+impl<S> Page<S> {
+    /// The inner service.
+    pub fn get_ref(&self) -> &S {
+        &self.inner
+    }
+
+    /// The inner service.
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.inner
+    }
+
+    /// The inner service.
+    pub fn into_inner(self) -> S {
+        self.inner
+    }
+}
+
 impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Page<S>
 where
     S: Service<Request<ReqBody>, Response = Response<ResBody>>,
@@ -360,7 +378,7 @@ impl Visit {
     }
 
     /// The response with the banner, if it is a page.
-    fn show<B>(self: Box<Self>, response: Response<B>) -> Response<PageBody<B>>
+    fn show<B>(&self, response: Response<B>) -> Response<PageBody<B>>
     where
         B: Body,
         B::Data: From<Bytes>,

@@ -504,7 +504,8 @@ fn only_pages_are_pages() {
 
 #[test]
 fn only_what_is_shown_as_a_page_gets_it() {
-    let tests: [(&[(&str, &str)], Option<Which>); 11] = [
+    type Sent = &'static [(&'static str, &'static str)];
+    let tests: [(Sent, Option<Which>); 11] = [
         (&[], Some(Which::Any)),
         (&[("sec-fetch-dest", "document")], Some(Which::Any)),
         (&[("sec-fetch-dest", "iframe")], Some(Which::Any)),
@@ -625,4 +626,46 @@ fn ours_is_ascii_whatever_the_names_are() {
     for (text, expected) in tests {
         assert_eq!(ascii(text), expected);
     }
+}
+
+#[test]
+fn the_style_is_important_and_touches_nothing_but_the_banner() {
+    let style = include_str!("page.css");
+    let style: String = style
+        .split("/*")
+        .map(|part| part.split_once("*/").map_or(part, |(_, rest)| rest))
+        .collect();
+    assert!(
+        style
+            .trim_start()
+            .starts_with("@layer tower-impersonation {")
+    );
+    assert_eq!(style.matches('{').count(), style.matches('}').count());
+    let mut rules = 0;
+    for rule in style.split_inclusive('}') {
+        // Of `@media (..) { selector { .. }` the innermost.
+        let Some((before, declarations)) = rule.rsplit_once('{') else {
+            continue;
+        };
+        let selectors = before.rsplit(['{', '}']).next().unwrap();
+        let makes_room = selectors.contains(":has(");
+        for selector in selectors.split(',') {
+            assert!(selector.contains(".impersonation-banner"), "{selector}");
+        }
+        for declaration in declarations.trim_end_matches('}').split(';') {
+            let declaration = declaration.trim();
+            let is_important = declaration.is_empty() || declaration.ends_with("!important");
+            // A page may say otherwise only where room is made.
+            assert!(
+                is_important != makes_room || declaration.is_empty(),
+                "{declaration}"
+            );
+        }
+        rules += 1;
+    }
+    assert!(rules > 30, "{rules} rules");
+    assert!(
+        !style.contains("url(") && !style.contains("@import"),
+        "nothing else is loaded"
+    );
 }
