@@ -126,7 +126,17 @@ struct Visit {
 // === impl Impersonation ===
 
 impl Impersonation {
-    /// The layer that puts the banner into acted pages. Directly inside of [`layer`](Self::layer).
+    /// The layer that puts the banner into acted pages. Directly inside of [`layer`](Self::layer); see
+    /// [`page`](crate::page).
+    ///
+    /// ```
+    /// use tower::Layer;
+    /// use tower_impersonation::{Impersonation, page::Page, Impersonate};
+    ///
+    /// fn service<S>(impersonation: &Impersonation, inner: S) -> Impersonate<Page<S>> {
+    ///     impersonation.layer().layer(impersonation.page().layer(inner))
+    /// }
+    /// ```
     pub fn page(&self) -> PageLayer {
         PageLayer {
             settings: Arc::new(Settings {
