@@ -63,7 +63,8 @@
 //! trace, compression, ...   see every request as it came
 //!   your authentication     puts the admin into the extensions
 //!     ImpersonationLayer    puts `ActingAs` there, and by `Builder::assume` the subject as your own type
-//!       your application    serves the subject, and needs not know
+//!       PageLayer           where pages are to have the banner (feature `page`)
+//!         your application  serves the subject, and needs not know
 //! ```
 //!
 //! Authentication that runs *inside* of this layer, or handlers that read a cookie or token by themselves,
@@ -82,6 +83,7 @@
 //! | `conformance` | the test suites for your own stores and sinks |
 //! | `jwt` | acting tokens for the services behind; an `AdminChecker` for JWT bearers |
 //! | `jwt-aws-lc-rs`, `jwt-rust-crypto` | the cryptography for `jwt`: exactly one of them, see `token` |
+//! | `page` | the banner on acted pages, with the way out |
 //! | `full` | all of them, with `jwt-aws-lc-rs` |
 //!
 //! # Runtime
@@ -95,6 +97,8 @@ pub mod axum;
 pub mod clock;
 #[cfg(feature = "control")]
 pub mod control;
+#[cfg(feature = "page")]
+pub mod page;
 pub mod session;
 #[cfg(feature = "jwt")]
 pub mod token;
@@ -142,6 +146,9 @@ pub use self::{
     rejection::{Rejection, RejectionKind},
     service::Impersonate,
 };
+
+#[cfg(feature = "page")]
+pub use self::page::PageLayer;
 
 /// A map that is read without a lock. Its hash is seeded by the process and several times faster than the
 /// standard one; only what an admin started or a directory knows ever gets in, so nobody can fill it with

@@ -88,6 +88,13 @@ impl Sources {
         }
     }
 
+    /// The query parameter and the header, as far as they are on.
+    #[cfg(feature = "page")]
+    pub(crate) fn names(&self) -> (Option<&str>, Option<&str>) {
+        let query = self.query.as_ref().map(|query| query.name.as_str());
+        (query, self.header.as_ref().map(HeaderName::as_str))
+    }
+
     /// Reads the request's marker (rules R1 to R3).
     pub(crate) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Marker>, Fault> {
         let in_query = match (&self.query, uri.query()) {

@@ -20,6 +20,8 @@
 //! | `POST /token` | `refresh_token` | `{access_token, refresh_token, token_type, expires_in}` |
 //! | `GET /openapi.json` | – | all of this as an OpenAPI 3.1 document |
 //!
+//! With feature `page`, `GET /page.css` and `GET /page.js` are what acted pages load.
+//!
 //! 1. Bodies are JSON or forms. Where a person goes on from there, a form is answered with 303, as a browser
 //!    expects; unless it accepts JSON.
 //! 2. `access` is `read_only` (default) or `read_write`; `duration` is in seconds; times are RFC 3339.
@@ -101,7 +103,10 @@ impl Impersonation {
             let document = document.clone();
             async move { ([(CONTENT_TYPE, "application/json")], document) }
         };
-        Router::new()
+        let router = Router::new();
+        #[cfg(feature = "page")]
+        let router = router.merge(crate::page::assets());
+        router
             .route("/", post(start).delete(stop).get(current).patch(change))
             .route("/start", post(start_user))
             .route("/anon", post(start_anonymous))
@@ -624,7 +629,7 @@ fn add_cookies(response: &mut Response, cookies: Cookies) {
     }
 }
 
-/// Nothing is kept, and whatever is refused, by whomever, is refused in the form that the client reads.
+/// Nothing is kept but what says that it may be, and whatever is refused, by whomever, is refused in the form that the client reads.
 async fn around(
     State(impersonation): State<Impersonation>,
     request: Request,
@@ -658,6 +663,14 @@ async fn around(
                 response.headers_mut().insert(ALLOW, allow);
             }
         }
+    }
+    #[cfg(feature = "page")]
+    if response
+        .extensions()
+        .get::<crate::page::MayBeKept>()
+        .is_some()
+    {
+        return response;
     }
     let no_store = HeaderValue::from_static("no-store");
     response.headers_mut().insert(CACHE_CONTROL, no_store);
