@@ -117,11 +117,14 @@ mod impersonation;
 mod layer;
 mod marker;
 mod notifier;
+#[cfg(feature = "page")]
+mod page;
 mod people;
 mod policy;
 mod reading;
 mod rejection;
 mod service;
+mod unmarked;
 mod vet;
 
 pub use self::{

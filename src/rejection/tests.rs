@@ -171,7 +171,7 @@ fn r17_a_page_leads_out() {
     <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>Forbidden</title></head>
     <body><main><h1>Forbidden</h1>
     <p>This impersonation is read-only.</p>
-    <p><a href="/orders?q=1&amp;r=2">Continue as yourself</a></p>
+    <p><a href="/orders?q=1&amp;r=2" rel="noreferrer">Continue as yourself</a></p>
     <form method="post" action="/impersonation/end"><button>End impersonation</button></form>
     </main></body></html>
     "#);

@@ -1,0 +1,3 @@
+//! What acted pages carry (feature `page`).
+
+pub(crate) mod script;
