@@ -88,8 +88,14 @@ impl Watch {
 // === impl Concern ===
 
 impl Concern {
-    fn of(watch: Watch, parts: &Parts) -> Option<Self> {
-        if may_write(&parts.method, &parts.headers) {
+    fn of(watch: Watch, route: Route, parts: &Parts) -> Option<Self> {
+        let writes = match route {
+            Route::Write => true,
+            Route::Read | Route::Excluded => false,
+            // What is closed to a subject may still be read by the actor.
+            Route::Protected => may_write(&parts.method, &parts.headers),
+        };
+        if writes {
             return watch.writes.then_some(Self::Write);
         }
         let is = |name: &HeaderName, value| is_only(&parts.headers, name, value);
@@ -161,7 +167,8 @@ impl Inner {
             return Step::Pass;
         }
         let path = parts.uri.path();
-        if self.routes.classify(&parts.method, path, &parts.headers) == Route::Excluded {
+        let route = self.routes.classify(&parts.method, path, &parts.headers);
+        if route == Route::Excluded {
             return Step::Pass;
         }
         if watch.sticky {
@@ -176,7 +183,7 @@ impl Inner {
                 Err(fault) => return Step::Refuse(fault),
             }
         }
-        Concern::of(watch, parts).map_or(Step::Pass, Step::Ask)
+        Concern::of(watch, route, parts).map_or(Step::Pass, Step::Ask)
     }
 
     /// The marker of the page that sent the request.

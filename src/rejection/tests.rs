@@ -52,6 +52,7 @@ fn r17_every_kind_has_one_status_one_code_and_one_sentence() {
     ReadOnly 403 read_only | This impersonation is read-only.
     Protected 403 protected | This page is closed while impersonating.
     Nested 403 nested | Impersonation cannot be nested.
+    MarkerMissing 409 marker_missing | You are impersonating someone, but this request does not say so. Nothing was done.
     TrailUnavailable 503 trail_unavailable | The audit trail is unavailable; nothing was done.
     Unavailable 503 unavailable | Impersonation is unavailable; nothing was done.
     InvalidRequest 400 invalid_request | The request is invalid.

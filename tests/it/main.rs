@@ -15,6 +15,7 @@ mod process;
 mod replicas;
 mod rules_requests;
 mod rules_sessions;
+mod sticky;
 mod support;
 mod threats;
 #[cfg(feature = "jwt")]
