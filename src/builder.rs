@@ -556,7 +556,7 @@ impl Builder {
         Ok(Impersonation::new(Inner {
             sources,
             routes,
-            watch: self.watch.new(self.sessions.is_some()),
+            watch: self.watch.in_effect(self.sessions.is_some()),
             checker: self.checker,
             directory: self.directory.map(|d| DirectoryCache::new(d, keep)),
             sessions: self.sessions,

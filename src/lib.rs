@@ -82,6 +82,7 @@
 //! | `conformance` | the test suites for your own stores and sinks |
 //! | `jwt` | acting tokens for the services behind; an `AdminChecker` for JWT bearers |
 //! | `jwt-aws-lc-rs`, `jwt-rust-crypto` | the cryptography for `jwt`: exactly one of them, see `token` |
+//! | `page` | `page.js`, served by the HTTP API: keeps the marker on what a page's own scripts send |
 //! | `full` | all of them, with `jwt-aws-lc-rs` |
 //!
 //! # Runtime

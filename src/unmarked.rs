@@ -75,7 +75,7 @@ pub(crate) enum Concern {
 
 impl Watch {
     /// `None` when there is nothing to look for. Without sessions there is none that could be missed.
-    pub(crate) fn new(self, has_sessions: bool) -> Option<Self> {
+    pub(crate) fn in_effect(self, has_sessions: bool) -> Option<Self> {
         let watch = Self {
             sticky: self.sticky,
             writes: self.writes && has_sessions,

@@ -18,6 +18,7 @@
 //! | `GET /audit.csv` | the same | the same as CSV, all of it unless there is a `limit` |
 //! | `GET /events` | – | server-sent events `started`, `updated`, `ended` with the session, and `lost`: look again |
 //! | `POST /token` | `refresh_token` | `{access_token, refresh_token, token_type, expires_in}` |
+//! | `GET /page.js` | – | with the feature `page`: the script that keeps the marker in acted pages |
 //! | `GET /openapi.json` | – | all of this as an OpenAPI 3.1 document |
 //!
 //! 1. Bodies are JSON or forms. Where a person goes on from there, a form is answered with 303, as a browser
@@ -27,10 +28,12 @@
 //!    `Content-Type` says of it is ignored.
 //! 4. Calls that change something are refused when another site makes a browser send them (the scheme of
 //!    `tower_http::csrf`). Nothing is ever changed by `GET`.
-//! 5. `next` is a path on this host; anything else is ignored.
-//! 6. Refusals have the body of [`Rejection`], also for what is not there (404) and for methods that
+//! 5. The answer to an end has `Referrer-Policy: no-referrer`, so that the next page is nobody's but one's own. A form
+//!    that finds nothing to end is led out all the same.
+//! 6. `next` is a path on this host; anything else is ignored.
+//! 7. Refusals have the body of [`Rejection`], also for what is not there (404) and for methods that
 //!    are not (405).
-//! 7. One's own sessions and events need no right. Those of others need
+//! 8. One's own sessions and events need no right. Those of others need
 //!    [`Rights`](crate::Rights)`::LIST_SESSIONS`, `END_SESSIONS` and `READ_TRAIL`.
 //!
 //! ```

@@ -871,76 +871,31 @@ async fn r20_a_url_typed_without_the_marker_ends_the_session() {
 
 #[tokio::test]
 async fn r20_nothing_but_a_typed_page_ends_the_session() {
-    let site = |site: &'static str| ("sec-fetch-site", site);
-    let tests: Vec<(&str, &str, &str, Vec<(&'static str, &str)>)> = vec![
-        (
-            "a link of ours",
-            "GET",
-            "/",
-            vec![SAME_ORIGIN, NAVIGATE, DOCUMENT],
-        ),
-        (
-            "of a sister's",
-            "GET",
-            "/",
-            vec![site("same-site"), NAVIGATE, DOCUMENT],
-        ),
-        (
-            "of another site's",
-            "GET",
-            "/",
-            vec![site("cross-site"), NAVIGATE, DOCUMENT],
-        ),
-        (
-            "two words",
-            "GET",
-            "/",
-            vec![TYPED, SAME_ORIGIN, NAVIGATE, DOCUMENT],
-        ),
-        ("no word", "GET", "/", vec![NAVIGATE, DOCUMENT]),
-        ("an old browser", "GET", "/", vec![HTML]),
-        ("no mode", "GET", "/", vec![TYPED, DOCUMENT]),
-        (
-            "no navigation",
-            "GET",
-            "/",
-            vec![TYPED, ("sec-fetch-mode", "no-cors"), DOCUMENT],
-        ),
-        (
-            "a frame",
-            "GET",
-            "/",
-            vec![TYPED, NAVIGATE, ("sec-fetch-dest", "iframe")],
-        ),
-        (
-            "an image",
-            "GET",
-            "/",
-            vec![TYPED, NAVIGATE, ("sec-fetch-dest", "image")],
-        ),
-        ("no destination", "GET", "/", vec![TYPED, NAVIGATE]),
-        (
-            "a look at the headers",
-            "HEAD",
-            "/",
-            vec![TYPED, NAVIGATE, DOCUMENT],
-        ),
-        (
-            "an excluded page",
-            "GET",
-            "/admin",
-            vec![TYPED, NAVIGATE, DOCUMENT],
-        ),
-        (
-            "a marked page",
-            "GET",
-            "/?as=ines",
-            vec![TYPED, NAVIGATE, DOCUMENT],
-        ),
+    const SISTER: (&str, &str) = ("sec-fetch-site", "same-site");
+    const CROSS: (&str, &str) = ("sec-fetch-site", "cross-site");
+    const NO_CORS: (&str, &str) = ("sec-fetch-mode", "no-cors");
+    const FRAME: (&str, &str) = ("sec-fetch-dest", "iframe");
+    const IMAGE: (&str, &str) = ("sec-fetch-dest", "image");
+    const ALL: Headers = &[TYPED, NAVIGATE, DOCUMENT];
+    let tests: [(&str, &str, &str, Headers); 14] = [
+        ("our link", "GET", "/", &[SAME_ORIGIN, NAVIGATE, DOCUMENT]),
+        ("a sister's", "GET", "/", &[SISTER, NAVIGATE, DOCUMENT]),
+        ("another's", "GET", "/", &[CROSS, NAVIGATE, DOCUMENT]),
+        ("both", "GET", "/", &[TYPED, CROSS, NAVIGATE, DOCUMENT]),
+        ("no word", "GET", "/", &[NAVIGATE, DOCUMENT]),
+        ("an old browser", "GET", "/", &[HTML]),
+        ("no mode", "GET", "/", &[TYPED, DOCUMENT]),
+        ("no navigation", "GET", "/", &[TYPED, NO_CORS, DOCUMENT]),
+        ("a frame", "GET", "/", &[TYPED, NAVIGATE, FRAME]),
+        ("an image", "GET", "/", &[TYPED, NAVIGATE, IMAGE]),
+        ("no destination", "GET", "/", &[TYPED, NAVIGATE]),
+        ("only the headers", "HEAD", "/", ALL),
+        ("an excluded page", "GET", "/admin", ALL),
+        ("a marked page", "GET", "/?as=ines", ALL),
     ];
     let desk = desk_with(all_settings);
     desk.start("ada", "ines").await.unwrap();
-    for (name, method, target, headers) in &tests {
+    for (name, method, target, headers) in tests {
         let reply = desk.send(sent(method, target, headers)).await;
         assert_eq!(reply.status, StatusCode::OK, "{name}");
         assert_eq!(desk.active().await.len(), 1, "{name}");
