@@ -22,6 +22,7 @@ use crate::{
     policy::{PathPattern, Routes},
     rejection::{Rejection, RejectionResponse},
     session::{Limits, SessionStore},
+    unmarked::Watch,
 };
 
 /// Header names that mean something else, that a browser or a proxy sets by itself, or that a page may set
@@ -94,6 +95,7 @@ pub struct Builder {
     assume: Vec<Assume>,
     client: Client,
     reject: Option<Box<RejectionResponse>>,
+    watch: Watch,
     settings: Settings,
     directory_cache: Duration,
     audit_queue: usize,
@@ -152,6 +154,7 @@ impl Builder {
             assume: Vec::new(),
             client: Client::default(),
             reject: None,
+            watch: Watch::default(),
             settings: Settings {
                 limits: Limits::default(),
                 max_lifetime: Duration::from_secs(2 * 60 * 60),
@@ -368,6 +371,100 @@ impl Builder {
         self
     }
 
+    /// The marker stays on the pages that have it: what a page of this very origin sends without a marker is
+    /// taken to have the page's own, which is in the `Referer`. Default: off, and each request says itself whom
+    /// it acts as.
+    ///
+    /// - A navigation by `GET` is sent on, with 307, to the same URL with the marker. So links and forms need
+    ///   not be changed, and the address bar says whom one acts as.
+    /// - Everything else (images, scripts' calls, forms that post) is acted as if it had the marker. What
+    ///   stands behind that marker decides; where that is no session, it is refused and not run as the actor
+    ///   (rule R4). So is what comes from a page whose marker cannot be read.
+    /// - What was typed, or comes from elsewhere, or says not where from, is not touched. That leads out: an
+    ///   address without the marker, a link with `rel="noreferrer"`, an answer with
+    ///   `Referrer-Policy: no-referrer`.
+    ///
+    /// A script that changes the URL (`pushState`) can still lose the marker: see `page.js` of the feature
+    /// `page`, and [`refuse_unmarked_writes`](Self::refuse_unmarked_writes). Pages that a browser may keep
+    /// (`max-age`) are shown from its cache, by whoever they are.
+    ///
+    /// Costs: two more headers are looked at on unmarked requests, and nobody is asked. Style sheets and
+    /// images of acted pages are acted too, so they are not kept by browsers; [`exclude`](Self::exclude) the
+    /// place where they are.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .sticky_marker()
+    ///     .exclude("/assets")
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    ///
+    /// [`build`](Self::build) refuses it together with [`without_query_parameter`](Self::without_query_parameter).
+    pub fn sticky_marker(mut self) -> Self {
+        self.watch.sticky = true;
+        self
+    }
+
+    /// Whoever has an active session changes nothing as themselves meanwhile, outside of
+    /// [excluded](Self::exclude) paths: an unmarked request that may change something is refused with 409
+    /// [`MarkerMissing`](crate::RejectionKind::MarkerMissing) (rule R20). It could come from a page that lost
+    /// its marker. Default: off. Without [`sessions`](Self::sessions) it does nothing.
+    ///
+    /// What may change something is decided as for acted requests: not the
+    /// [routes listed as reads](Self::read_route), but WebSockets and overridden methods. Set
+    /// [`control_path`](Self::control_path), and exclude what must work all the same, such as the log-out.
+    ///
+    /// Costs: on each unmarked write the checker is asked who calls, and for whoever is signed in, admin or
+    /// not, the store is asked for one of their sessions. When one of them fails: 503.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # use tower_impersonation::session::MemorySessions;
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .sessions(MemorySessions::new())
+    ///     .control_path("/impersonation")
+    ///     .exclude("/logout")
+    ///     .refuse_unmarked_writes()
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    pub fn refuse_unmarked_writes(mut self) -> Self {
+        self.watch.writes = true;
+        self
+    }
+
+    /// Whoever types a URL without the marker, outside of [excluded](Self::exclude) paths, is done: that ends
+    /// their sessions ([`MarkerRemoved`](crate::session::EndedReason::MarkerRemoved)), and the page is their
+    /// own (rule R20). Default: off; then it leaves only that tab. Without [`sessions`](Self::sessions) it does
+    /// nothing.
+    ///
+    /// A bookmark, and a link from another program, count as typed; links on pages do not. Only browsers that
+    /// send `Sec-Fetch-Site` can tell, which all do over HTTPS. One that asks ahead while an address is being
+    /// typed ends nothing: it is refused, so that it asks again.
+    ///
+    /// Costs: on each unmarked request for a typed URL the checker is asked who calls, and for whoever is
+    /// signed in the store is asked for their sessions. When one of them fails: 503.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # use tower_impersonation::session::MemorySessions;
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .sessions(MemorySessions::new())
+    ///     .exclude("/admin")
+    ///     .end_when_marker_removed()
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    pub fn end_when_marker_removed(mut self) -> Self {
+        self.watch.typed = true;
+        self
+    }
+
     /// Active sessions per actor (rule S2). Default: 1.
     pub fn max_active(mut self, sessions: usize) -> Self {
         self.settings.limits.active = sessions;
@@ -459,6 +556,7 @@ impl Builder {
         Ok(Impersonation::new(Inner {
             sources,
             routes,
+            watch: self.watch.in_effect(self.sessions.is_some()),
             checker: self.checker,
             directory: self.directory.map(|d| DirectoryCache::new(d, keep)),
             sessions: self.sessions,
@@ -509,6 +607,12 @@ impl Builder {
     fn sources(&self) -> Result<Sources, ConfigError> {
         if self.query.is_none() && self.header.is_none() {
             return Err(ConfigError::NoMarkerSource);
+        }
+        if self.watch.sticky && self.query.is_none() {
+            return Err(invalid(
+                "sticky_marker",
+                "needs a marker in the URL, see `query_parameter`",
+            ));
         }
         if let Some(name) = &self.query {
             let fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);

@@ -36,6 +36,7 @@ use crate::{
         EndedReason, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
         SessionStore, SessionUpdate, StartError, Started, live::Lives,
     },
+    unmarked::Watch,
     vet::{Freshness, Refusal},
 };
 
@@ -72,6 +73,7 @@ pub struct Impersonation {
 pub(crate) struct Inner {
     pub(crate) sources: Sources,
     pub(crate) routes: Routes,
+    pub(crate) watch: Option<Watch>,
     pub(crate) checker: Arc<dyn AdminChecker>,
     pub(crate) directory: Option<DirectoryCache>,
     pub(crate) sessions: Option<Arc<dyn SessionStore>>,
@@ -834,7 +836,7 @@ impl Inner {
     }
 
     /// Ends all active sessions of an actor.
-    async fn end_all(
+    pub(crate) async fn end_all(
         self: &Arc<Self>,
         actor: &UserId,
         reason: EndedReason,
@@ -914,7 +916,7 @@ impl Inner {
     }
 
     /// Tells the store of acted requests that it has not heard of.
-    async fn tell_last_seen(&self) -> Result<(), Refusal> {
+    pub(crate) async fn tell_last_seen(&self) -> Result<(), Refusal> {
         let Some(sessions) = &self.sessions else {
             return Ok(());
         };

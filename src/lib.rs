@@ -83,7 +83,7 @@
 //! | `conformance` | the test suites for your own stores and sinks |
 //! | `jwt` | acting tokens for the services behind; an `AdminChecker` for JWT bearers |
 //! | `jwt-aws-lc-rs`, `jwt-rust-crypto` | the cryptography for `jwt`: exactly one of them, see `token` |
-//! | `page` | the banner on acted pages, with the way out |
+//! | `page` | the banner on acted pages with the way out, and the script that keeps the marker |
 //! | `full` | all of them, with `jwt-aws-lc-rs` |
 //!
 //! # Runtime
@@ -121,11 +121,14 @@ mod impersonation;
 mod layer;
 mod marker;
 mod notifier;
+#[cfg(feature = "page")]
+mod page;
 mod people;
 mod policy;
 mod reading;
 mod rejection;
 mod service;
+mod unmarked;
 mod vet;
 
 pub use self::{

@@ -24,7 +24,7 @@ use memchr::memmem;
 
 use crate::identity::Subject;
 
-const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+pub(crate) const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// The most characters in a reason (rule S1).
 pub(crate) const MAX_REASON: usize = 500;
@@ -105,6 +105,24 @@ impl Sources {
             self.read(in_query, headers)
         } else {
             Ok(in_query.map(Marker::in_url))
+        }
+    }
+
+    /// Reads the marker of a page, from its URL or the part of it behind the host.
+    pub(crate) fn read_page(&self, url: &[u8]) -> Result<Option<Subject>, Fault> {
+        let Some(name) = &self.query else {
+            return Ok(None);
+        };
+        let url = url.split(|byte| *byte == b'#').next().unwrap_or_default();
+        let Some(start) = memchr::memchr(b'?', url) else {
+            return Ok(None);
+        };
+        let query = &url[start + 1..];
+        match std::str::from_utf8(query) {
+            Ok(query) => name.read(query),
+            // No browser writes such a URL. That it has a marker is all that can be said of it.
+            Err(_) if name.read(&String::from_utf8_lossy(query)) == Ok(None) => Ok(None),
+            Err(_) => Err(Fault::Encoding),
         }
     }
 
@@ -421,10 +439,7 @@ pub(crate) fn is_cross_site(parts: &Parts) -> bool {
     if sites.peek().is_some() {
         return !sites.all(|site| site == "same-origin" || site == "none");
     }
-    let host = match parts.uri.authority() {
-        Some(authority) => Some(authority.as_str().as_bytes()),
-        None => parts.headers.get(HOST).map(HeaderValue::as_bytes),
-    };
+    let host = authority_of(parts);
     let is_ours = |origin: &HeaderValue| {
         let origin = origin.as_bytes();
         let authority = origin
@@ -433,6 +448,14 @@ pub(crate) fn is_cross_site(parts: &Parts) -> bool {
         authority.is_some() && authority == host
     };
     !parts.headers.get_all(ORIGIN).iter().all(is_ours)
+}
+
+/// The host and port that the request is for.
+pub(crate) fn authority_of(parts: &Parts) -> Option<&[u8]> {
+    match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str().as_bytes()),
+        None => parts.headers.get(HOST).map(HeaderValue::as_bytes),
+    }
 }
 
 #[cfg(test)]

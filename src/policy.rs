@@ -151,20 +151,23 @@ impl Routes {
         {
             return Route::Protected;
         }
-        if is_more_than_it_says(headers) {
-            return Route::Write;
-        }
         let listed = |(listed, pattern): &(Method, PathPattern)| {
             listed == method && in_every_reading(&|path| pattern.is(path))
         };
-        // Not `Method::is_safe`: that lets TRACE through, which some servers answer with the credentials.
-        if matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
-            || self.reads.iter().any(listed)
+        if !may_write(method, headers)
+            || (!is_more_than_it_says(headers) && self.reads.iter().any(listed))
         {
             return Route::Read;
         }
         Route::Write
     }
+}
+
+/// Whether a request may change something, as far as it shows by itself.
+pub(crate) fn may_write(method: &Method, headers: &HeaderMap) -> bool {
+    // Not `Method::is_safe`: that lets TRACE through, which some servers answer with the credentials.
+    !matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
+        || is_more_than_it_says(headers)
 }
 
 /// Whether a request that reads by its method may write all the same: a framework takes it for another method,

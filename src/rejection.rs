@@ -17,6 +17,8 @@ use http::{
 };
 use serde::Serialize;
 
+pub(crate) const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
 /// A request or a call that was refused.
 ///
 /// It is in the extensions of every response that refuses, whoever built that response.
@@ -97,6 +99,9 @@ kinds! {
     Protected = FORBIDDEN, "protected", "This page is closed while impersonating.";
     /// An acted request cannot start, raise or list anything (rule R16).
     Nested = FORBIDDEN, "nested", "Impersonation cannot be nested.";
+    /// The caller has an active session, and the request does not say whom it acts as (rule R20).
+    MarkerMissing = CONFLICT, "marker_missing",
+        "You are impersonating someone, but this request does not say so. Nothing was done.";
     /// The trail did not take the event (rule A1).
     TrailUnavailable = SERVICE_UNAVAILABLE, "trail_unavailable",
         "The audit trail is unavailable; nothing was done.";
@@ -316,7 +321,8 @@ impl Rejection {
         if let Some(unmarked) = &way_out.unmarked {
             let _ = writeln!(
                 page,
-                "<p><a href=\"{}\">Continue as yourself</a></p>",
+                // Without it the sticky marker would lead back here.
+                "<p><a href=\"{}\" rel=\"noreferrer\">Continue as yourself</a></p>",
                 escape(&local(unmarked))
             );
         }
@@ -358,21 +364,24 @@ enum Wanted {
 
 impl Wanted {
     fn of(headers: &HeaderMap) -> Self {
-        const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
-
         let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
         let accepts = |what: &str| accept.is_some_and(|accept| accept.contains(what));
-        if headers
-            .get(SEC_FETCH_MODE)
-            .is_some_and(|mode| mode == "navigate")
-            || (accepts("text/html") && !headers.contains_key(SEC_FETCH_MODE))
-        {
+        if is_navigation(headers) {
             Self::Page
         } else if accepts("application/problem+json") {
             Self::Problem
         } else {
             Self::Json
         }
+    }
+}
+
+/// Whether a person is to look at the answer: the browser says so, or an old one asks for a page.
+pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    match headers.get(SEC_FETCH_MODE) {
+        Some(mode) => mode == "navigate",
+        None => accept.is_some_and(|accept| accept.contains("text/html")),
     }
 }
 

@@ -26,6 +26,7 @@ use crate::{
     policy::Route,
     rejection::{Rejection, WayOut},
     session::live::acted_as,
+    unmarked::{self, Step, Watch},
 };
 
 const ACTED_AS: HeaderName = HeaderName::from_static("acted-as");
@@ -85,7 +86,10 @@ where
     #[inline]
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
         match self.find(&request) {
-            Ok(None) => ResponseFuture::passed(self.inner.call(request)),
+            Ok(None) => match self.impersonation.inner.watch {
+                None => ResponseFuture::passed(self.inner.call(request)),
+                Some(watch) => self.call_unmarked(request, watch),
+            },
             Ok(Some(ask)) => self.call_marked(request, ask),
             Err(fault) => ResponseFuture::refused(self.refuse_malformed(request, fault)),
         }
@@ -116,6 +120,51 @@ impl<S> Impersonate<S> {
         let config = &self.impersonation.inner;
         let rejection = config.malformed(&parts, fault);
         config.reject(rejection, &parts)
+    }
+
+    /// For hosts whose pages could lose the marker (rule R20). Out of line, and off by default.
+    #[cold]
+    #[inline(never)]
+    fn call_unmarked<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        watch: Watch,
+    ) -> ResponseFuture<S::Future, ResBody, S::Error>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        ReqBody: Send + 'static,
+        ResBody: Send + 'static,
+    {
+        let config = &self.impersonation.inner;
+        let (parts, body) = request.into_parts();
+        let step = config.look_at_unmarked(watch, &parts);
+        let request = Request::from_parts(parts, body);
+        let concern = match step {
+            Step::Pass => return ResponseFuture::passed(self.inner.call(request)),
+            Step::Redirect(to) => {
+                let response = unmarked::redirect(to);
+                return ResponseFuture::refused(response.map(ResponseBody::refusal));
+            }
+            Step::Act(marker) => return self.call_marked(request, Ask::Marker(marker)),
+            Step::Refuse(fault) => {
+                return ResponseFuture::refused(self.refuse_malformed(request, fault));
+            }
+            Step::Ask(concern) => concern,
+        };
+        let config = config.clone();
+        // As in `call_marked`.
+        let clone = self.inner.clone();
+        let mut inner = mem::replace(&mut self.inner, clone);
+        ResponseFuture::acted(Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            if let Err(refusal) = config.settle_unmarked(&parts, concern).await {
+                let rejection = config.refused(&parts, None, refusal);
+                return Ok(config.reject(rejection, &parts));
+            }
+            let response = inner.call(Request::from_parts(parts, body)).await?;
+            Ok(response.map(ResponseBody::passed))
+        }))
     }
 
     /// Out of line, so that what most requests take stays small.

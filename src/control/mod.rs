@@ -29,10 +29,12 @@
 //!    `Content-Type` says of it is ignored.
 //! 4. Calls that change something are refused when another site makes a browser send them (the scheme of
 //!    `tower_http::csrf`). Nothing is ever changed by `GET`.
-//! 5. `next` is a path on this host; anything else is ignored.
-//! 6. Refusals have the body of [`Rejection`], also for what is not there (404) and for methods that
+//! 5. The answer to an end has `Referrer-Policy: no-referrer`, so that the next page is nobody's but one's own. A form
+//!    that finds nothing to end is led out all the same.
+//! 6. `next` is a path on this host; anything else is ignored.
+//! 7. Refusals have the body of [`Rejection`], also for what is not there (404) and for methods that
 //!    are not (405).
-//! 7. One's own sessions and events need no right. Those of others need
+//! 8. One's own sessions and events need no right. Those of others need
 //!    [`Rights`](crate::Rights)`::LIST_SESSIONS`, `END_SESSIONS` and `READ_TRAIL`.
 //!
 //! ```
@@ -57,7 +59,8 @@ use axum::{
 use http::{
     HeaderMap, HeaderValue, StatusCode,
     header::{
-        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION, SET_COOKIE,
+        ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+        SET_COOKIE,
     },
     request::Parts,
 };
@@ -201,11 +204,7 @@ async fn start_as(
 )]
 async fn stop(State(impersonation): State<Impersonation>, request: Request) -> Response {
     let (call, _) = Call::of(request);
-    let answer = call.stop(&impersonation).await;
-    let mut response = call.answer(&impersonation, answer);
-    // Whatever there was to end: this browser wants to be its own again.
-    add_cookies(&mut response, impersonation.inner.cleared_cookies());
-    response
+    call.lead_out(&impersonation).await
 }
 
 /// End one's own sessions.
@@ -218,11 +217,7 @@ async fn stop(State(impersonation): State<Impersonation>, request: Request) -> R
 )]
 async fn end(State(impersonation): State<Impersonation>, request: Request) -> Response {
     let (call, _) = Call::of(request);
-    let answer = call.stop(&impersonation).await;
-    let mut response = call.answer(&impersonation, answer);
-    // Whatever there was to end: this browser wants to be its own again.
-    add_cookies(&mut response, impersonation.inner.cleared_cookies());
-    response
+    call.lead_out(&impersonation).await
 }
 
 /// One's own newest active session.
@@ -401,9 +396,25 @@ impl Call {
         &self,
         impersonation: &Impersonation,
     ) -> Result<(Ended, String, Cookies), Rejection> {
-        impersonation.stop(&self.parts).await?;
+        match impersonation.stop(&self.parts).await {
+            // Someone who presses "Exit" on a page that is older than the session's end wants out all the same.
+            Err(rejection)
+                if rejection.kind() == RejectionKind::NothingToEnd && self.is_from_a_page() => {}
+            stopped => drop(stopped?),
+        }
         let to = impersonation.inner.after_stop.clone();
         Ok((Ended::default(), to, Cookies::new()))
+    }
+
+    async fn lead_out(&self, impersonation: &Impersonation) -> Response {
+        let answer = self.stop(impersonation).await;
+        let mut response = self.answer(impersonation, answer);
+        // Whatever there was to end: this browser wants to be its own again.
+        add_cookies(&mut response, impersonation.inner.cleared_cookies());
+        // The page that this comes from has the marker, and the next one must not be taken for one of its links.
+        let no_referrer = HeaderValue::from_static("no-referrer");
+        response.headers_mut().insert(REFERRER_POLICY, no_referrer);
+        response
     }
 
     async fn change(
@@ -562,6 +573,11 @@ impl Call {
         })
     }
 
+    /// A form without a script: a person waits for the next page.
+    fn is_from_a_page(&self) -> bool {
+        self.is_form() && !accepts_json(&self.parts.headers)
+    }
+
     fn now(&self, impersonation: &Impersonation) -> Result<time::OffsetDateTime, Rejection> {
         let now = impersonation.inner.clock.now();
         now.map_err(|error| Rejection::new(RejectionKind::Unavailable, error.to_string()))
@@ -577,7 +593,7 @@ impl Call {
             Ok(answer) => answer,
             Err(rejection) => return self.refuse(impersonation, rejection),
         };
-        let mut response = if self.is_form() && !accepts_json(&self.parts.headers) {
+        let mut response = if self.is_from_a_page() {
             let location = HeaderValue::try_from(to);
             let location = location.unwrap_or_else(|_| HeaderValue::from_static("/"));
             (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()
@@ -629,7 +645,7 @@ fn add_cookies(response: &mut Response, cookies: Cookies) {
     }
 }
 
-/// Nothing is kept but what says that it may be, and whatever is refused, by whomever, is refused in the form that the client reads.
+/// Nothing is kept that does not say so itself, and whatever is refused, by whomever, is refused in the form that the client reads.
 async fn around(
     State(impersonation): State<Impersonation>,
     request: Request,
@@ -664,16 +680,11 @@ async fn around(
             }
         }
     }
-    #[cfg(feature = "page")]
-    if response
-        .extensions()
-        .get::<crate::page::MayBeKept>()
-        .is_some()
-    {
-        return response;
-    }
     let no_store = HeaderValue::from_static("no-store");
-    response.headers_mut().insert(CACHE_CONTROL, no_store);
+    response
+        .headers_mut()
+        .entry(CACHE_CONTROL)
+        .or_insert(no_store);
     response
 }
 

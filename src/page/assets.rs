@@ -16,10 +16,6 @@ const SCRIPT: &str = include_str!("page.js");
 /// Their names carry a version, so that nobody sees an old one for longer.
 const MAX_AGE: Duration = Duration::from_secs(60 * 60);
 
-/// Says of a response that it may be kept, unlike everything else of the control API.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct MayBeKept;
-
 /// `page.css` and `page.js`, for the control router.
 pub(crate) fn assets() -> Router<Impersonation> {
     Router::new()
@@ -48,7 +44,7 @@ fn asset(content_type: &'static str, text: &'static str) -> impl IntoResponse {
         CACHE_CONTROL,
         HeaderValue::try_from(kept).expect("words and a number"),
     );
-    (headers, axum::Extension(MayBeKept), text)
+    (headers, text)
 }
 
 pub(super) fn style_version() -> String {

@@ -55,7 +55,7 @@ use pin_project_lite::pin_project;
 use tower_layer::Layer;
 use tower_service::Service;
 
-pub(crate) use self::assets::{MayBeKept, assets};
+pub(crate) use self::assets::assets;
 pub use self::{
     banner::{BannerText, BannerView, Position},
     body::PageBody,

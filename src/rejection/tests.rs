@@ -52,6 +52,7 @@ fn r17_every_kind_has_one_status_one_code_and_one_sentence() {
     ReadOnly 403 read_only | This impersonation is read-only.
     Protected 403 protected | This page is closed while impersonating.
     Nested 403 nested | Impersonation cannot be nested.
+    MarkerMissing 409 marker_missing | You are impersonating someone, but this request does not say so. Nothing was done.
     TrailUnavailable 503 trail_unavailable | The audit trail is unavailable; nothing was done.
     Unavailable 503 unavailable | Impersonation is unavailable; nothing was done.
     InvalidRequest 400 invalid_request | The request is invalid.
@@ -171,7 +172,7 @@ fn r17_a_page_leads_out() {
     <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark"><title>Forbidden</title></head>
     <body><main><h1>Forbidden</h1>
     <p>This impersonation is read-only.</p>
-    <p><a href="/orders?q=1&amp;r=2">Continue as yourself</a></p>
+    <p><a href="/orders?q=1&amp;r=2" rel="noreferrer">Continue as yourself</a></p>
     <form method="post" action="/impersonation/end"><button>End impersonation</button></form>
     </main></body></html>
     "#);

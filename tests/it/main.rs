@@ -3,6 +3,8 @@
 
 #[cfg(feature = "page")]
 mod banner;
+#[cfg(all(feature = "full", unix))]
+mod browser;
 #[cfg(feature = "control")]
 mod contract;
 #[cfg(all(feature = "full", unix))]
@@ -17,6 +19,7 @@ mod process;
 mod replicas;
 mod rules_requests;
 mod rules_sessions;
+mod sticky;
 mod support;
 mod threats;
 #[cfg(feature = "jwt")]

@@ -21,7 +21,7 @@ use crate::support::*;
 
 const SECRET: [u8; 32] = [7; 32];
 
-fn provider() {
+pub(crate) fn provider() {
     // Another test may have been first.
     let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
 }

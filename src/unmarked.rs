@@ -1,0 +1,313 @@
+//! Requests without a marker, for hosts whose pages could lose it: the sticky marker, and rule R20.
+//!
+//! Without these settings nothing here runs. With them, in this order:
+//!
+//! 1. Acted already (rule R16), or on an excluded path (rule R12): passed on.
+//! 2. The sticky marker: a page of this very origin that has the marker sent the request. A navigation is sent
+//!    on to the same URL with the marker; everything else is acted, or refused (rule R4).
+//! 3. A write by someone who acts in another tab, or in a page that lost the marker: refused.
+//! 4. A URL that was typed without the marker: that ends the session.
+//! 5. Everything else is passed on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{CACHE_CONTROL, LOCATION, REFERER, REFERRER_POLICY},
+    request::Parts,
+};
+
+use crate::{
+    acting_as::ActingAs,
+    checker::Caller,
+    identity::UserId,
+    impersonation::Inner,
+    marker::{Fault, Marker, SEC_FETCH_SITE, authority_of, is_cross_site},
+    policy::{Route, may_write},
+    rejection::{RejectionKind, SEC_FETCH_MODE, is_navigation},
+    session::{EndedReason, Page, SessionFilter, SessionId},
+    vet::Refusal,
+};
+
+const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
+/// Where browsers say that nobody looks at the answer yet: the standard's name, and the one before it.
+const PURPOSES: [HeaderName; 2] = [
+    HeaderName::from_static("sec-purpose"),
+    HeaderName::from_static("purpose"),
+];
+
+/// What to look for in requests without a marker. `None` in its place is the common case, and one comparison.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Watch {
+    pub(crate) sticky: bool,
+    pub(crate) writes: bool,
+    pub(crate) typed: bool,
+}
+
+/// What becomes of a request without a marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// To the inner service, untouched.
+    Pass,
+    /// To the same URL with the marker, which is here.
+    Redirect(HeaderValue),
+    /// As if it carried this marker.
+    Act(Marker),
+    /// The page that sent it has a marker that cannot be read: whatever was meant, it was not the actor.
+    Refuse(Fault),
+    /// It depends on who sent it.
+    Ask(Concern),
+}
+
+/// Why it matters who sent a request without a marker (rule R20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Concern {
+    /// It may change something.
+    Write,
+    /// Its URL was typed.
+    Typed,
+    /// Its URL is being typed, and the browser goes ahead.
+    BeingTyped,
+}
+
+// === impl Watch ===
+
+impl Watch {
+    /// `None` when there is nothing to look for. Without sessions there is none that could be missed.
+    pub(crate) fn in_effect(self, has_sessions: bool) -> Option<Self> {
+        let watch = Self {
+            sticky: self.sticky,
+            writes: self.writes && has_sessions,
+            typed: self.typed && has_sessions,
+        };
+        (watch != Self::default()).then_some(watch)
+    }
+}
+
+// === impl Concern ===
+
+impl Concern {
+    fn of(watch: Watch, route: Route, parts: &Parts) -> Option<Self> {
+        let writes = match route {
+            Route::Write => true,
+            Route::Read | Route::Excluded => false,
+            // What is closed to a subject may still be read by the actor.
+            Route::Protected => may_write(&parts.method, &parts.headers),
+        };
+        if writes {
+            return watch.writes.then_some(Self::Write);
+        }
+        let is = |name: &HeaderName, value| is_only(&parts.headers, name, value);
+        let is_typed = parts.method == Method::GET
+            && is(&SEC_FETCH_SITE, "none")
+            && is(&SEC_FETCH_MODE, "navigate")
+            && is(&SEC_FETCH_DEST, "document");
+        match (watch.typed && is_typed, is_ahead(&parts.headers)) {
+            (false, _) => None,
+            (true, false) => Some(Self::Typed),
+            (true, true) => Some(Self::BeingTyped),
+        }
+    }
+}
+
+/// Whether the browser asks before the person does.
+fn is_ahead(headers: &HeaderMap) -> bool {
+    PURPOSES.iter().any(|purpose| headers.contains_key(purpose))
+}
+
+/// The header is there, and says this and nothing else.
+fn is_only(headers: &HeaderMap, name: &HeaderName, value: &str) -> bool {
+    let mut values = headers.get_all(name).iter().peekable();
+    values.peek().is_some() && values.all(|it| it == value)
+}
+
+/// The `Referer` values that name a page of the origin that the request is for.
+///
+/// Where the browser says that it comes from the same origin, that decides: it knows what a proxy in front may
+/// have changed. Else scheme, host and port are compared as far as the request has them.
+fn own_pages(parts: &Parts) -> impl Iterator<Item = &[u8]> {
+    let says_so = parts.headers.contains_key(&SEC_FETCH_SITE);
+    let is_own = if says_so {
+        is_only(&parts.headers, &SEC_FETCH_SITE, "same-origin")
+    } else {
+        !is_cross_site(parts)
+    };
+    let pages = parts.headers.get_all(REFERER).iter();
+    let pages = pages.filter_map(move |page| {
+        let (scheme, authority, target) = split(page.as_bytes())?;
+        let fits = says_so
+            || (authority_of(parts).is_some_and(|ours| authority.eq_ignore_ascii_case(ours))
+                && (parts.uri.scheme_str())
+                    .is_none_or(|ours| scheme.eq_ignore_ascii_case(ours.as_bytes())));
+        fits.then_some(target)
+    });
+    pages.filter(move |_| is_own)
+}
+
+/// Scheme, authority and the rest of a page's URL.
+fn split(url: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let at = memchr::memmem::find(url, b"://")?;
+    let (scheme, rest) = (&url[..at], &url[at + 3..]);
+    if !scheme.eq_ignore_ascii_case(b"http") && !scheme.eq_ignore_ascii_case(b"https") {
+        return None;
+    }
+    let ends = |byte: &u8| matches!(byte, b'/' | b'\\' | b'?' | b'#');
+    let end = rest.iter().position(ends).unwrap_or(rest.len());
+    let (authority, target) = rest.split_at(end);
+    Some((scheme, authority, target))
+}
+
+// === impl Inner ===
+
+impl Inner {
+    /// What becomes of a request without a marker. Asks nobody.
+    pub(crate) fn look_at_unmarked(&self, watch: Watch, parts: &Parts) -> Step {
+        if parts.extensions.get::<ActingAs>().is_some() {
+            return Step::Pass;
+        }
+        let path = parts.uri.path();
+        let route = self.routes.classify(&parts.method, path, &parts.headers);
+        if route == Route::Excluded {
+            return Step::Pass;
+        }
+        if watch.sticky {
+            match self.left_behind(parts) {
+                Ok(None) => {}
+                Ok(Some(marker)) => {
+                    return match self.same_with(&marker, parts) {
+                        Some(to) => Step::Redirect(to),
+                        None => Step::Act(marker),
+                    };
+                }
+                Err(fault) => return Step::Refuse(fault),
+            }
+        }
+        Concern::of(watch, route, parts).map_or(Step::Pass, Step::Ask)
+    }
+
+    /// The marker of the page that sent the request.
+    fn left_behind(&self, parts: &Parts) -> Result<Option<Marker>, Fault> {
+        let mut found = None;
+        for page in own_pages(parts) {
+            if self.is_excluded(page) {
+                continue;
+            }
+            let Some(subject) = self.sources.read_page(page)? else {
+                continue;
+            };
+            // A browser sends one `Referer`. Whoever sends two has to say what is meant.
+            if found.replace(subject).is_some() {
+                return Err(Fault::Repeated);
+            }
+        }
+        Ok(found.map(|subject| Marker {
+            subject,
+            // It does, but not where another site could have put it.
+            in_url: false,
+            reason: None,
+        }))
+    }
+
+    /// Such a page is the actor's own, whatever its URL says (rule R12).
+    fn is_excluded(&self, page: &[u8]) -> bool {
+        let path = page.split(|byte| matches!(byte, b'?' | b'#')).next();
+        let path = String::from_utf8_lossy(path.unwrap_or_default());
+        self.routes.classify(&Method::GET, &path, &HeaderMap::new()) == Route::Excluded
+    }
+
+    /// For a navigation: its URL with the marker, as a path on this host.
+    fn same_with(&self, marker: &Marker, parts: &Parts) -> Option<HeaderValue> {
+        let can_be_repeated = matches!(parts.method, Method::GET | Method::HEAD);
+        if !can_be_repeated || !is_navigation(&parts.headers) {
+            return None;
+        }
+        // A router that nests this layer has taken its prefix off.
+        #[cfg(feature = "axum")]
+        let uri =
+            (parts.extensions.get()).map_or(&parts.uri, |axum::extract::OriginalUri(uri)| uri);
+        #[cfg(not(feature = "axum"))]
+        let uri = &parts.uri;
+        let target = uri.path_and_query()?.as_str();
+        let to = self.sources.with_marker(target, &marker.subject);
+        let to = match to.as_bytes() {
+            // For a browser that would be another host. It drops a dot that is a segment, and keeps the rest.
+            [b'/', b'/' | b'\\', ..] => format!("/.{to}"),
+            [b'/', ..] => to,
+            _ => return None,
+        };
+        HeaderValue::try_from(to).ok()
+    }
+
+    /// Whether the request may go on to the inner service, as the actor (rule R20).
+    pub(crate) async fn settle_unmarked(
+        self: &Arc<Self>,
+        parts: &Parts,
+        concern: Concern,
+    ) -> Result<(), Refusal> {
+        let caller = async { self.checker.identify(parts).await };
+        let caller = match self.ask("checker", caller).await? {
+            Caller::Admin(actor) => actor.id().clone(),
+            // Maybe no longer an admin, and with a session all the same.
+            Caller::User(id) => id,
+            Caller::Anonymous => return Ok(()),
+        };
+        let settled = async {
+            if concern == Concern::Typed {
+                self.end_all(&caller, EndedReason::MarkerRemoved).await?;
+                return Ok(());
+            }
+            let Some(session) = self.live_session_of(&caller).await? else {
+                return Ok(());
+            };
+            let refusal = match concern {
+                Concern::Write => {
+                    let reason = "the actor has an active session, and the request has no marker";
+                    Refusal::of(RejectionKind::MarkerMissing, reason).within(Some(session))
+                }
+                // Nobody has asked for anything yet. When they do, the browser asks again, and is heard: a page
+                // that it already had would be shown without a word to us.
+                _ => Refusal {
+                    noted: true,
+                    ..Refusal::of(RejectionKind::MarkerMissing, "nobody looks at it yet")
+                },
+            };
+            Err(refusal)
+        };
+        settled
+            .await
+            .map_err(|refusal: Refusal| refusal.by(&caller))
+    }
+
+    async fn live_session_of(&self, actor: &UserId) -> Result<Option<SessionId>, Refusal> {
+        let sessions = self.store()?;
+        // Or the store may take for idle who is not.
+        self.tell_last_seen().await?;
+        let filter = SessionFilter {
+            actor: Some(actor.clone()),
+            is_active: Some(true),
+            ..SessionFilter::default()
+        };
+        let page = Page {
+            limit: 1,
+            ..Page::default()
+        };
+        let now = self.clock.now()?;
+        let listed = async { sessions.list(&filter, &page, now).await };
+        let listed = self.ask("session store", listed).await?;
+        Ok(listed.sessions.first().map(|session| session.id))
+    }
+}
+
+/// Sends a browser on. 307, so that nothing but the URL changes; and not kept, since it depends on the page that
+/// the request came from.
+pub(crate) fn redirect(to: HeaderValue) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let headers = response.headers_mut();
+    headers.insert(LOCATION, to);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let same_origin = HeaderValue::from_static("same-origin");
+    headers.insert(REFERRER_POLICY, same_origin);
+    response
+}
