@@ -115,7 +115,7 @@ impl Problem {
         };
         Self {
             field: field.to_owned(),
-            message: format!("{label}{said}."),
+            message: format!("{label}{}.", said.replace('`', "")),
         }
     }
 

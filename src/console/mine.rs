@@ -27,8 +27,6 @@ use crate::{
     vet::not_admin,
 };
 
-const FIELDS: [&str; 3] = ["reason", "access", "duration"];
-
 #[derive(Template)]
 #[template(path = "mine.html", config = "src/console/askama.toml")]
 struct MinePage {
@@ -251,11 +249,22 @@ impl Offer {
 }
 
 impl Mine {
-    /// The problem that is no field's.
+    /// The problem that is no field's, or that of a field which is not offered.
     fn general(&self) -> Option<&Problem> {
-        self.problem
-            .as_ref()
-            .filter(|problem| !problem.is_one_of(&FIELDS))
+        let fields: Vec<&str> = match &self.offer {
+            None => Vec::new(),
+            Some(offer) => {
+                let offered = [
+                    ("reason", true),
+                    ("access", offer.may_raise),
+                    ("duration", offer.may_extend()),
+                ];
+                let offered = offered.into_iter().filter(|(_, is_offered)| *is_offered);
+                offered.map(|(field, _)| field).collect()
+            }
+        };
+        let is_field = |problem: &&Problem| problem.is_one_of(&fields);
+        self.problem.as_ref().filter(|problem| !is_field(problem))
     }
 
     fn problem_of(&self, field: &str) -> Option<&str> {

@@ -1,6 +1,8 @@
 //! Everything from outside: every rule by its name through the public API, and the examples as programs.
 #![allow(clippy::unwrap_used)]
 
+#[cfg(feature = "console")]
+mod console;
 #[cfg(feature = "control")]
 mod contract;
 #[cfg(all(feature = "full", unix))]
