@@ -82,6 +82,8 @@ struct ProblemPage {
     status: u16,
     detail: String,
     hint: Option<&'static str>,
+    is_signed_in: bool,
+    /// The console has something for whoever looks.
     is_inside: bool,
     again: Option<String>,
 }
@@ -275,6 +277,7 @@ impl Visit {
             status: status.as_u16(),
             detail: detail.to_owned(),
             hint,
+            is_signed_in: kind != RejectionKind::Unauthenticated,
             is_inside: !matches!(
                 kind,
                 RejectionKind::Unauthenticated | RejectionKind::NotAdmin

@@ -166,7 +166,7 @@ impl Page {
             rest = rest.strip_prefix('/').unwrap_or(rest);
             let end = rest.find(|c: char| !c.is_ascii_alphanumeric()).unwrap();
             let name = rest[..end].to_owned();
-            assert!(!name.is_empty(), "a bare `<` before {:.60}", rest);
+            assert!(!name.is_empty(), "a bare `<` before {rest:.60}");
             rest = &rest[end..];
             let mut attributes = BTreeMap::new();
             loop {
@@ -177,7 +177,7 @@ impl Page {
                 }
                 let end = rest.find(['=', '>', ' ']).unwrap();
                 let key = rest[..end].to_owned();
-                assert!(!key.is_empty(), "an odd attribute before {:.60}", rest);
+                assert!(!key.is_empty(), "an odd attribute before {rest:.60}");
                 rest = &rest[end..];
                 let mut value = String::new();
                 if let Some(quoted) = rest.strip_prefix("=\"") {
@@ -283,11 +283,8 @@ impl Page {
 
     /// What holds for every page.
     fn is_sound(&self) {
-        if !self
-            .headers
-            .get("content-type")
-            .is_some_and(|t| t == "text/html; charset=utf-8")
-        {
+        let content_type = self.headers.get("content-type");
+        if content_type.is_none_or(|it| it != "text/html; charset=utf-8") {
             return;
         }
         assert!(self.html.starts_with("<!doctype html>"));
@@ -564,6 +561,7 @@ async fn r6_every_page_is_for_admins_who_are_signed_in() {
             .is(401, Some(RejectionKind::Unauthenticated))
             .says("Sign in first");
         assert_eq!(nobody.link("Leave"), "/bye");
+        assert!(nobody.links("My session").is_empty());
         let user = console.get("mia", path).await;
         user.is(403, Some(RejectionKind::NotAdmin))
             .says("Only an admin may impersonate.");
@@ -1552,7 +1550,9 @@ async fn s7_a_session_shows_all_that_it_keeps() {
         "or after 30 min unused",
         "impersonation.start",
     ];
-    texts.iter().for_each(|text| drop(page.ok().says(text)));
+    for text in texts {
+        page.ok().says(text);
+    }
     page.says(&session.id.to_string());
     // Looking at its events is a reading of the trail (rule A7).
     let read = console.desk.events().await.pop().unwrap();
