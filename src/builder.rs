@@ -90,6 +90,8 @@ pub struct Builder {
     protected: Vec<String>,
     reads: Vec<(Method, String)>,
     control_path: Option<String>,
+    #[cfg(feature = "console")]
+    console_path: Option<String>,
     after_start: String,
     after_stop: String,
     assume: Vec<Assume>,
@@ -149,6 +151,8 @@ impl Builder {
             protected: Vec::new(),
             reads: Vec::new(),
             control_path: None,
+            #[cfg(feature = "console")]
+            console_path: None,
             after_start: "/".to_owned(),
             after_stop: "/".to_owned(),
             assume: Vec::new(),
@@ -287,6 +291,23 @@ impl Builder {
     /// there. Default: nowhere.
     pub fn control_path(mut self, path: impl Into<String>) -> Self {
         self.control_path = Some(path.into());
+        self
+    }
+
+    /// Where the [`console`](crate::console) is mounted. It is excluded then, and its links lead there. One place,
+    /// without `*`. Default: nowhere; then it is as [`Impersonation::console`] says.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .console_path("/admin/impersonation")
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    #[cfg(feature = "console")]
+    pub fn console_path(mut self, path: impl Into<String>) -> Self {
+        self.console_path = Some(path.into());
         self
     }
 
@@ -575,6 +596,8 @@ impl Builder {
             client: self.client,
             reject: self.reject,
             control_path: self.control_path,
+            #[cfg(feature = "console")]
+            console_path: self.console_path,
             #[cfg(feature = "control")]
             after_start: self.after_start,
             #[cfg(feature = "control")]
@@ -660,6 +683,13 @@ impl Builder {
             excluded.push(pattern("control_path", path)?);
             if path.contains('*') {
                 return Err(invalid("control_path", "is one place and cannot hold `*`"));
+            }
+        }
+        #[cfg(feature = "console")]
+        if let Some(path) = &self.console_path {
+            excluded.push(pattern("console_path", path)?);
+            if path.contains('*') {
+                return Err(invalid("console_path", "is one place and cannot hold `*`"));
             }
         }
         let reads = self.reads.iter().map(|(method, path)| {

@@ -92,6 +92,8 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) reject: Option<Box<RejectionResponse>>,
     pub(crate) control_path: Option<String>,
+    #[cfg(feature = "console")]
+    pub(crate) console_path: Option<String>,
     #[cfg(feature = "control")]
     pub(crate) after_start: String,
     #[cfg(feature = "control")]
@@ -534,7 +536,7 @@ impl Inner {
     }
 
     /// Both questions, for a start or a change. The directory is asked afresh.
-    async fn vet(
+    pub(crate) async fn vet(
         &self,
         actor: &Actor,
         subject: &Subject,
@@ -555,7 +557,7 @@ impl Inner {
     }
 
     /// The length of a session: what is asked for, within the grant and the ceiling.
-    fn lifetime(&self, asked: Option<Duration>, grant: &Grant) -> Duration {
+    pub(crate) fn lifetime(&self, asked: Option<Duration>, grant: &Grant) -> Duration {
         let ceiling = self.settings.max_lifetime;
         let ceiling = grant.max_lifetime().map_or(ceiling, |max| max.min(ceiling));
         asked.map_or(ceiling, |asked| asked.min(ceiling))
@@ -848,7 +850,8 @@ impl Inner {
         Ok(ended)
     }
 
-    async fn active_of(
+    /// The active sessions of an actor, newest first.
+    pub(crate) async fn active_of(
         self: &Arc<Self>,
         actor: &UserId,
         limit: usize,
@@ -1023,7 +1026,7 @@ impl Drop for Sweeper {
 }
 
 /// An acted request starts and changes nothing (rule R16).
-fn not_acted(parts: &Parts) -> Result<(), Refusal> {
+pub(crate) fn not_acted(parts: &Parts) -> Result<(), Refusal> {
     match parts.extensions.get::<ActingAs>() {
         Some(acting_as) => {
             let reason = "the request is acted itself";
@@ -1033,7 +1036,7 @@ fn not_acted(parts: &Parts) -> Result<(), Refusal> {
     }
 }
 
-fn missing_right(what: &'static str) -> Refusal {
+pub(crate) fn missing_right(what: &'static str) -> Refusal {
     Refusal::of(RejectionKind::MissingRight, what)
 }
 

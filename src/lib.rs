@@ -80,6 +80,7 @@
 //! | --- | --- |
 //! | `axum` | extractors and guards for handlers; client address and route from axum |
 //! | `control` | the HTTP API with its OpenAPI document, as an `axum::Router` |
+//! | `console` | the admin pages: people, sessions, trail, summary, as an `axum::Router` |
 //! | `conformance` | the test suites for your own stores and sinks |
 //! | `jwt` | acting tokens for the services behind; an `AdminChecker` for JWT bearers |
 //! | `jwt-aws-lc-rs`, `jwt-rust-crypto` | the cryptography for `jwt`: exactly one of them, see `token` |
@@ -95,6 +96,8 @@ pub mod audit;
 #[cfg(feature = "axum")]
 pub mod axum;
 pub mod clock;
+#[cfg(feature = "console")]
+pub mod console;
 #[cfg(feature = "control")]
 pub mod control;
 #[cfg(feature = "page")]
@@ -121,8 +124,6 @@ mod impersonation;
 mod layer;
 mod marker;
 mod notifier;
-#[cfg(feature = "page")]
-mod page;
 mod people;
 mod policy;
 mod reading;

@@ -14,7 +14,7 @@ use crate::{
     auth::CurrentUser,
     database::Database,
     pages,
-    settings::{OnActive, Settings},
+    settings::{MarkerRemoved, OnActive, Settings, UnmarkedWrites},
     shop::{Role, Shop, User},
 };
 
@@ -46,16 +46,26 @@ pub(crate) fn set_up(
             "1",
             &settings.token_secret,
         ))
-        .exclude("/admin")
+        .console_path("/admin")
         .exclude("/demo")
+        // Nobody's data, and browsers may keep it: whose page asks for it does not matter.
+        .exclude("/desk.css")
+        .exclude("/desk.js")
         .exclude("/login")
         .exclude("/logout")
         .protect("/account/password")
         .after_stop("/admin")
+        .sticky_marker()
         .rejection_response(move |rejection, parts| pages::refusal(rejection, parts, &control_path))
         .assume(|acting_as| async move { Ok(Some(assumed(&acting_as)?)) });
     if settings.on_active == OnActive::Replace {
         builder = builder.replace_active();
+    }
+    if settings.unmarked_writes == UnmarkedWrites::Refuse {
+        builder = builder.refuse_unmarked_writes();
+    }
+    if settings.marker_removed == MarkerRemoved::End {
+        builder = builder.end_when_marker_removed();
     }
     builder.build()
 }

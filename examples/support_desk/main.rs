@@ -14,7 +14,7 @@
 //!
 //! The support desk itself, under `/admin`, is the crate's console, and the banner on acted pages the crate's as well.
 //!
-//! Order of the layers, from the outside: authentication, impersonation, the router. The address of the
+//! Order of the layers, from the outside: authentication, impersonation, the banner, the router. The address of the
 //! client is that of its connection; no forwarded header is trusted.
 #![expect(
     clippy::disallowed_methods,
@@ -135,7 +135,8 @@ async fn run(
         sign_ins: SignIns::default(),
         shop,
     };
-    let acted = desk.impersonation.layer().layer(router(&desk));
+    let pages = desk.impersonation.page().layer(router(&desk));
+    let acted = desk.impersonation.layer().layer(pages);
     let app = from_fn_with_state(desk.clone(), auth::sign_in).layer(acted);
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
 
@@ -210,4 +211,5 @@ fn router(desk: &Desk) -> Router {
         .layer(axum::middleware::map_response(pages::guarded))
         .with_state(desk.clone())
         .nest(&desk.control_path, desk.impersonation.control())
+        .nest("/admin", desk.impersonation.console())
 }

@@ -25,6 +25,10 @@ pub(crate) struct Settings {
     pub(crate) control_path: String,
     /// `ON_ACTIVE`: what becomes of a second start. Default: refuse.
     pub(crate) on_active: OnActive,
+    /// `UNMARKED_WRITES`: what becomes of writes without a marker by someone who acts. Default: pass.
+    pub(crate) unmarked_writes: UnmarkedWrites,
+    /// `MARKER_REMOVED`: what typing an address without the marker does to the session. Default: keep.
+    pub(crate) marker_removed: MarkerRemoved,
     /// `STARTS_PER_HOUR`: starts per admin. Default: 10.
     pub(crate) starts_per_hour: u32,
     /// `TOKEN_SECRET`: signs the acting tokens, and is the same for all processes that take each other's. Never shown.
@@ -39,6 +43,24 @@ pub(crate) enum OnActive {
     Refuse,
     /// It ends the active one.
     Replace,
+}
+
+/// What becomes of writes without a marker while whoever sends them acts as someone (rule R20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnmarkedWrites {
+    /// They are the actor's own.
+    Pass,
+    /// They are refused.
+    Refuse,
+}
+
+/// What typing an address without the marker does to the session (rule R20).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MarkerRemoved {
+    /// Nothing.
+    Keep,
+    /// It ends.
+    End,
 }
 
 /// A variable whose value cannot be used.
@@ -77,6 +99,8 @@ impl Settings {
                 |path| Some(path.to_str().filter(|path| is_free(path))?.to_owned()),
             )?,
             on_active: parsed("ON_ACTIVE", "refuse", "`refuse` or `replace`")?,
+            unmarked_writes: parsed("UNMARKED_WRITES", "pass", "`pass` or `refuse`")?,
+            marker_removed: parsed("MARKER_REMOVED", "keep", "`keep` or `end`")?,
             starts_per_hour: read("STARTS_PER_HOUR", "10", "a whole number from 1", |text| {
                 text.to_str()?.parse().ok().filter(|starts| *starts > 0)
             })?,
@@ -141,6 +165,30 @@ impl FromStr for OnActive {
         match text {
             "refuse" => Ok(Self::Refuse),
             "replace" => Ok(Self::Replace),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for UnmarkedWrites {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "pass" => Ok(Self::Pass),
+            "refuse" => Ok(Self::Refuse),
+            _ => Err(()),
+        }
+    }
+}
+
+impl FromStr for MarkerRemoved {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text {
+            "keep" => Ok(Self::Keep),
+            "end" => Ok(Self::End),
             _ => Err(()),
         }
     }

@@ -48,6 +48,8 @@
 //! }
 //! ```
 
+use std::sync::Arc;
+
 use axum::{
     Json, Router,
     body::{Body, Bytes, to_bytes},
@@ -74,10 +76,12 @@ use self::wire::{
     StartAnswer, TokenAnswer, TokenFields, TrailQuery, UsersPage, UsersQuery,
 };
 use crate::{
+    audit::{TrailFilter, TrailPage},
+    credentials::Credentials,
     identity::Subject,
     impersonation::{Impersonation, SessionWithUser},
     rejection::{Rejection, RejectionKind},
-    session::SessionId,
+    session::{Session, SessionId},
     vet::Refusal,
 };
 
@@ -89,7 +93,7 @@ mod stream;
 mod wire;
 
 /// The most bytes in a body.
-const MAX_BODY: usize = 64 * 1024;
+pub(crate) const MAX_BODY: usize = 64 * 1024;
 
 impl Impersonation {
     /// The HTTP API, to be mounted anywhere; see [`control`](crate::control).
@@ -287,16 +291,8 @@ async fn audit(State(impersonation): State<Impersonation>, request: Request) -> 
 )]
 async fn audit_csv(State(impersonation): State<Impersonation>, request: Request) -> Response {
     let (call, _) = Call::of(request);
-    match call.audit_csv(&impersonation).await {
-        Ok(body) => {
-            let headers = [
-                (CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
-                (CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""),
-            ];
-            (headers, body).into_response()
-        }
-        Err(rejection) => call.refuse(&impersonation, rejection),
-    }
+    let answer = call.audit_csv(&impersonation).await;
+    answer.unwrap_or_else(|rejection| call.refuse(&impersonation, rejection))
 }
 
 /// Sessions starting, changing and ending, as they do: one's own, or with a right anyone's.
@@ -309,19 +305,8 @@ async fn audit_csv(State(impersonation): State<Impersonation>, request: Request)
 )]
 async fn events(State(impersonation): State<Impersonation>, request: Request) -> Response {
     let (call, _) = Call::of(request);
-    // Before anyone is asked anything, so that nothing is missed meanwhile.
-    let changes = impersonation.inner.news.subscribe();
-    match impersonation.inner.unacted_actor(&call.parts).await {
-        Ok(_) => {
-            let (writer, body) = stream::streamed();
-            tokio::spawn(live::stream(impersonation, call.parts, changes, writer));
-            ([(CONTENT_TYPE, "text/event-stream")], body).into_response()
-        }
-        Err(refusal) => {
-            let rejection = impersonation.inner.refused(&call.parts, None, refusal);
-            call.refuse(&impersonation, rejection)
-        }
-    }
+    let answer = call.live(&impersonation).await;
+    answer.unwrap_or_else(|rejection| call.refuse(&impersonation, rejection))
 }
 
 /// A new access token, for a refresh token whose session lives. Needs no other login.
@@ -344,12 +329,26 @@ async fn elsewhere() -> StatusCode {
 // === impl Call ===
 
 /// One call: what came, without the body.
-struct Call {
-    parts: Parts,
+pub(crate) struct Call {
+    pub(crate) parts: Parts,
+}
+
+/// A start that was carried through.
+pub(crate) struct Begun {
+    started: SessionWithUser,
+    credentials: Credentials,
+    /// Where a browser goes then, with the marker.
+    pub(crate) landing: String,
+}
+
+impl Begun {
+    pub(crate) fn take_cookies(&mut self) -> Cookies {
+        std::mem::take(&mut self.credentials.cookies)
+    }
 }
 
 impl Call {
-    fn of(request: Request) -> (Self, Body) {
+    pub(crate) fn of(request: Request) -> (Self, Body) {
         let (mut parts, body) = request.into_parts();
         // `Router::nest` takes its prefix off; the trail and the checker know the path as it was called.
         if let Some(OriginalUri(uri)) = parts.extensions.get() {
@@ -364,6 +363,21 @@ impl Call {
         body: Body,
         subject: Option<Subject>,
     ) -> Result<(StartAnswer, String, Cookies), Rejection> {
+        let mut begun = self.begin(impersonation, body, subject).await?;
+        let cookies = begun.take_cookies();
+        let now = self.now(impersonation)?;
+        let (started, credentials) = (&begun.started, &begun.credentials);
+        let answer = StartAnswer::new(started, credentials, now, begun.landing.clone());
+        Ok((answer, begun.landing, cookies))
+    }
+
+    /// The start that the body asks for, as `subject` or as whom it names.
+    pub(crate) async fn begin(
+        &self,
+        impersonation: &Impersonation,
+        body: Body,
+        subject: Option<Subject>,
+    ) -> Result<Begun, Rejection> {
         let inner = &impersonation.inner;
         let fields = self.fields::<Fields>(body).await;
         let asked = match (&subject, &fields) {
@@ -386,10 +400,12 @@ impl Call {
         let credentials = impersonation.hand_out(&started).await?;
         let landing = next.as_deref().and_then(redirect::local);
         let landing = landing.unwrap_or(&inner.after_start);
-        let marked = inner.sources.with_marker(landing, &started.session.subject);
-        let now = self.now(impersonation)?;
-        let answer = StartAnswer::new(&started, &credentials, now, marked.clone());
-        Ok((answer, marked, credentials.cookies))
+        let landing = inner.sources.with_marker(landing, &started.session.subject);
+        Ok(Begun {
+            started,
+            credentials,
+            landing,
+        })
     }
 
     async fn stop(
@@ -422,6 +438,17 @@ impl Call {
         impersonation: &Impersonation,
         body: Body,
     ) -> Result<(OneSession, Cookies), Rejection> {
+        let (changed, cookies) = self.alter(impersonation, body, None).await?;
+        Ok((OneSession::new(&changed, self.now(impersonation)?), cookies))
+    }
+
+    /// The change that the body asks for: of one's session for `subject`, or of the newest one.
+    pub(crate) async fn alter(
+        &self,
+        impersonation: &Impersonation,
+        body: Body,
+        subject: Option<Subject>,
+    ) -> Result<(Arc<Session>, Cookies), Rejection> {
         let inner = &impersonation.inner;
         let refused = |refusal| inner.refused(&self.parts, None, refusal);
         let actor = inner.unacted_actor(&self.parts).await.map_err(refused)?;
@@ -430,14 +457,17 @@ impl Call {
             .await
             .and_then(ChangeFields::into_change);
         let asked = asked.map_err(|problem| refused(Refusal::invalid(problem).by(actor.id())))?;
-        let Some(SessionWithUser { session, .. }) = impersonation.current(&self.parts).await?
-        else {
-            let nothing = Refusal::of(RejectionKind::NothingToEnd, "no active session");
-            return Err(refused(nothing.by(actor.id())));
+        let subject = match subject {
+            Some(subject) => subject,
+            None => match impersonation.current(&self.parts).await? {
+                Some(SessionWithUser { session, .. }) => session.subject.clone(),
+                None => {
+                    let nothing = Refusal::of(RejectionKind::NothingToEnd, "no active session");
+                    return Err(refused(nothing.by(actor.id())));
+                }
+            },
         };
-        let changed = impersonation
-            .change(&self.parts, &session.subject, asked)
-            .await?;
+        let changed = impersonation.change(&self.parts, &subject, asked).await?;
         #[cfg(feature = "jwt")]
         let cookies = match inner.tokens {
             // It may live longer now.
@@ -448,8 +478,7 @@ impl Call {
         };
         #[cfg(not(feature = "jwt"))]
         let cookies = None;
-        let answer = OneSession::new(&changed, self.now(impersonation)?);
-        Ok((answer, cookies.into_iter().collect()))
+        Ok((changed, cookies.into_iter().collect()))
     }
 
     async fn revoke(&self, impersonation: &Impersonation, id: &str) -> Result<Ended, Rejection> {
@@ -479,16 +508,31 @@ impl Call {
         Ok(EventsPage::new(list))
     }
 
-    async fn audit_csv(&self, impersonation: &Impersonation) -> Result<Body, Rejection> {
+    async fn audit_csv(&self, impersonation: &Impersonation) -> Result<Response, Rejection> {
         let (filter, page, most) = self
             .query::<TrailQuery>()?
             .into_filter()
             .map_err(Rejection::invalid)?;
+        self.csv(impersonation, filter, page, most).await
+    }
+
+    /// The trail as CSV: `most` events, or all that match.
+    pub(crate) async fn csv(
+        &self,
+        impersonation: &Impersonation,
+        filter: TrailFilter,
+        page: TrailPage,
+        most: Option<usize>,
+    ) -> Result<Response, Rejection> {
+        let headers = [
+            (CONTENT_TYPE, "text/csv; charset=utf-8; header=present"),
+            (CONTENT_DISPOSITION, "attachment; filename=\"audit.csv\""),
+        ];
         let reading = impersonation.open_trail(&self.parts, filter).await?;
         // The first part before the answer begins, so that what fails at once is refused and not cut off.
         let (first, rest) = export::first(&reading, page, most).await?;
         if rest.is_none() {
-            return Ok(first.into());
+            return Ok((headers, Body::from(first)).into_response());
         }
         let (writer, body) = stream::streamed();
         tokio::spawn(async move {
@@ -496,7 +540,20 @@ impl Call {
                 export::rest(reading, rest, writer).await;
             }
         });
-        Ok(body)
+        Ok((headers, body).into_response())
+    }
+
+    /// What happens to sessions, for as long as someone listens.
+    pub(crate) async fn live(&self, impersonation: &Impersonation) -> Result<Response, Rejection> {
+        let inner = &impersonation.inner;
+        // Before anyone is asked anything, so that nothing is missed meanwhile.
+        let changes = inner.news.subscribe();
+        let actor = inner.unacted_actor(&self.parts).await;
+        actor.map_err(|refusal| inner.refused(&self.parts, None, refusal))?;
+        let (writer, body) = stream::streamed();
+        let parts = self.parts.clone();
+        tokio::spawn(live::stream(impersonation.clone(), parts, changes, writer));
+        Ok(([(CONTENT_TYPE, "text/event-stream")], body).into_response())
     }
 
     #[cfg(feature = "jwt")]
@@ -578,7 +635,10 @@ impl Call {
         self.is_form() && !accepts_json(&self.parts.headers)
     }
 
-    fn now(&self, impersonation: &Impersonation) -> Result<time::OffsetDateTime, Rejection> {
+    pub(crate) fn now(
+        &self,
+        impersonation: &Impersonation,
+    ) -> Result<time::OffsetDateTime, Rejection> {
         let now = impersonation.inner.clock.now();
         now.map_err(|error| Rejection::new(RejectionKind::Unavailable, error.to_string()))
     }
@@ -637,9 +697,9 @@ impl Call {
 
 // === what goes around them ===
 
-type Cookies = Vec<HeaderValue>;
+pub(crate) type Cookies = Vec<HeaderValue>;
 
-fn add_cookies(response: &mut Response, cookies: Cookies) {
+pub(crate) fn add_cookies(response: &mut Response, cookies: Cookies) {
     for cookie in cookies {
         response.headers_mut().append(SET_COOKIE, cookie);
     }
@@ -700,6 +760,27 @@ fn is_json(content_type: &str) -> bool {
 fn accepts_json(headers: &HeaderMap) -> bool {
     let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     accept.is_some_and(|accept| accept.contains("json") && !accept.contains("text/html"))
+}
+
+/// The query of `GET /sessions`, wherever it comes from.
+#[cfg(feature = "console")]
+pub(crate) fn session_filter(
+    query: serde_json::Value,
+) -> Result<(crate::session::SessionFilter, crate::session::Page), String> {
+    let query: Result<ListQuery, _> = serde_json::from_value(query);
+    query
+        .map_err(|problem| named(&problem.to_string()))?
+        .into_filter()
+}
+
+/// The query of `GET /audit`, wherever it comes from.
+#[cfg(feature = "console")]
+pub(crate) fn trail_filter(query: serde_json::Value) -> Result<(TrailFilter, TrailPage), String> {
+    let query: Result<TrailQuery, _> = serde_json::from_value(query);
+    let (filter, page, _) = query
+        .map_err(|problem| named(&problem.to_string()))?
+        .into_filter()?;
+    Ok((filter, page))
 }
 
 /// The part of an extractor's message that names the field.

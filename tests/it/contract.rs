@@ -216,7 +216,7 @@ impl Api {
 
 /// The desk's sink, once there is one.
 #[derive(Default)]
-struct LateReader(std::sync::Mutex<Option<MemorySink>>);
+pub(crate) struct LateReader(pub(crate) std::sync::Mutex<Option<MemorySink>>);
 
 #[async_trait::async_trait]
 impl TrailReader for LateReader {

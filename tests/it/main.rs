@@ -5,6 +5,8 @@
 mod banner;
 #[cfg(all(feature = "full", unix))]
 mod browser;
+#[cfg(feature = "console")]
+mod console;
 #[cfg(feature = "control")]
 mod contract;
 #[cfg(all(feature = "full", unix))]

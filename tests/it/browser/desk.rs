@@ -13,7 +13,8 @@ use super::{Browser, Set, browse};
 use crate::process::{Answer, Running};
 
 /// Names that would be markup, if they could.
-const NASTY: &str = r#""><img src=x onerror=document.title='taken'><script>document.title='taken'</script>"#;
+const NASTY: &str =
+    r#""><img src=x onerror=document.title='taken'><script>document.title='taken'</script>"#;
 
 /// A shop of its own.
 struct Shop {
@@ -69,11 +70,21 @@ async fn sign_in(browser: &Browser, shop: &Shop, who: &str) {
 
 /// From the console to the subject's page.
 async fn start(browser: &Browser, name: &str, access: &str) {
-    browser.find("input[type=search]").await.send_keys(name).await.unwrap();
+    browser
+        .find("input[type=search]")
+        .await
+        .send_keys(name)
+        .await
+        .unwrap();
     browser.click("form[role=search] button").await;
     browser.find_saying("h1", "People").await;
     browser.click("td a.button").await;
-    browser.find("textarea[name=reason]").await.send_keys("ticket 4711: cannot pay").await.unwrap();
+    browser
+        .find("textarea[name=reason]")
+        .await
+        .send_keys("ticket 4711: cannot pay")
+        .await
+        .unwrap();
     browser.click(&format!("input[value={access}]")).await;
     browser.click("form .actions button").await;
 }
@@ -81,7 +92,10 @@ async fn start(browser: &Browser, name: &str, access: &str) {
 /// The page is the subject's, the banner says so, and so does the address.
 async fn is_acted(browser: &Browser, path: &str) {
     let banner = browser.text("[data-impersonation-banner]").await;
-    assert!(banner.contains("Ines Ortega") && banner.contains("ada"), "{banner}");
+    assert!(
+        banner.contains("Ines Ortega") && banner.contains("ada"),
+        "{banner}"
+    );
     let url = browser.url().await;
     let (_, target) = url.rsplit_once("://").unwrap();
     let (_, target) = target.split_once('/').unwrap();
@@ -93,14 +107,18 @@ async fn is_acted(browser: &Browser, path: &str) {
 /// Somebody's own page.
 async fn is_own(browser: &Browser, name: &str) {
     browser.find_saying(".whose", name).await;
-    let banners = browser.driver.find_all(By::Css("[data-impersonation-banner]"));
+    let banners = browser
+        .driver
+        .find_all(By::Css("[data-impersonation-banner]"));
     assert!(banners.await.unwrap().is_empty());
     assert!(!browser.url().await.contains("as="));
 }
 
 /// Waits until the list has this many orders.
 async fn lists(browser: &Browser, orders: usize) {
-    browser.find(&format!(".orders li:nth-child({orders}):last-child")).await;
+    browser
+        .find(&format!(".orders li:nth-child({orders}):last-child"))
+        .await;
 }
 
 #[tokio::test]
@@ -115,10 +133,14 @@ async fn a_support_case_clicked_from_the_search_to_the_exit() {
 
         // Links: one that a script follows, one that the browser does.
         browser.click("a[data-swap]").await;
-        browser.find_saying("h1", "Darjeeling first flush, 100 g").await;
+        browser
+            .find_saying("h1", "Darjeeling first flush, 100 g")
+            .await;
         is_acted(&browser, "/orders/1004").await;
         browser.driver.refresh().await.unwrap();
-        browser.find_saying("h1", "Darjeeling first flush, 100 g").await;
+        browser
+            .find_saying("h1", "Darjeeling first flush, 100 g")
+            .await;
         is_acted(&browser, "/orders/1004").await;
         browser.click("nav a[href='/shop']").await;
         browser.find_saying("h1", "Tea things,\nmade to last").await;
@@ -133,11 +155,19 @@ async fn a_support_case_clicked_from_the_search_to_the_exit() {
         lists(&browser, 4).await;
         is_acted(&browser, "/").await;
         // A script that changes the address while one types.
-        browser.find("input[name=q]").await.send_keys("darj").await.unwrap();
+        browser
+            .find("input[name=q]")
+            .await
+            .send_keys("darj")
+            .await
+            .unwrap();
         lists(&browser, 1).await;
         is_acted(&browser, "/").await;
         assert!(browser.url().await.contains("q=darj"));
-        assert_eq!((shop.orders_of("ines").await, shop.orders_of("ada").await), (4, 0));
+        assert_eq!(
+            (shop.orders_of("ines").await, shop.orders_of("ada").await),
+            (4, 0)
+        );
 
         // Another tab without the marker is ada's own.
         let acted = browser.tab().await;
@@ -159,7 +189,10 @@ async fn a_support_case_clicked_from_the_search_to_the_exit() {
         browser.switch_to(&acted).await;
         browser.click(".goods button").await;
         leads_out(&browser, &shop).await;
-        assert_eq!((shop.orders_of("ines").await, shop.orders_of("ada").await), (4, 0));
+        assert_eq!(
+            (shop.orders_of("ines").await, shop.orders_of("ada").await),
+            (4, 0)
+        );
     })
     .await;
 }
@@ -168,7 +201,12 @@ async fn a_support_case_clicked_from_the_search_to_the_exit() {
 async fn leads_out(browser: &Browser, shop: &Shop) {
     browser.find_saying("h1", "Not impersonating").await;
     assert!(browser.url().await.contains("as=ines") || browser.url().await == shop.url("/"));
-    browser.find_saying(".ways a", "Your own page").await.click().await.unwrap();
+    browser
+        .find_saying(".ways a", "Your own page")
+        .await
+        .click()
+        .await
+        .unwrap();
     is_own(browser, "Ada Lindqvist").await;
 }
 
@@ -180,14 +218,29 @@ async fn s4_a_session_that_is_revoked_under_an_open_page_is_refused_at_the_next_
         sign_in(&browser, &shop, "ada").await;
         browser.goto(&shop.url("/?as=ines")).await;
         is_acted(&browser, "/").await;
-        let revoked = shop.call("root", "DELETE", &format!("/impersonation/sessions/{id}"), Value::Null).await;
+        let revoked = shop
+            .call(
+                "root",
+                "DELETE",
+                &format!("/impersonation/sessions/{id}"),
+                Value::Null,
+            )
+            .await;
         assert_eq!(revoked.status, 200);
         // What the page's script sends is refused as well, and not done as ada.
         browser.click("form[data-order] button").await;
-        browser.find_saying(".said", "No active impersonation session covers this request.").await;
+        browser
+            .find_saying(
+                ".said",
+                "No active impersonation session covers this request.",
+            )
+            .await;
         browser.click("nav a[href='/shop']").await;
         leads_out(&browser, &shop).await;
-        assert_eq!((shop.orders_of("ines").await, shop.orders_of("ada").await), (2, 0));
+        assert_eq!(
+            (shop.orders_of("ines").await, shop.orders_of("ada").await),
+            (2, 0)
+        );
     })
     .await;
 }
@@ -202,7 +255,9 @@ async fn s4_a_session_that_expires_under_an_open_page_says_so_and_is_refused() {
         browser.goto(&shop.url("/?as=ines")).await;
         is_acted(&browser, "/").await;
         browser.find("[data-impersonation-banner][data-over]").await;
-        browser.find_saying("[data-impersonation-left]", "This session is over.").await;
+        browser
+            .find_saying("[data-impersonation-left]", "This session is over.")
+            .await;
         browser.click("nav a[href='/shop']").await;
         leads_out(&browser, &shop).await;
         // Exit on a page that is older than the end leads out as well.
@@ -229,9 +284,17 @@ async fn r4_a_typed_address_without_the_marker_is_ones_own() {
         browser.click("nav a[href='/shop']").await;
         browser.click(".goods button").await;
         browser.find_saying("h1", "Read-only").await;
-        browser.find_saying(".ways button", "End impersonation").await.click().await.unwrap();
+        browser
+            .find_saying(".ways button", "End impersonation")
+            .await
+            .click()
+            .await
+            .unwrap();
         browser.find_saying("h1", "People").await;
-        assert_eq!((shop.orders_of("ines").await, shop.orders_of("ada").await), (2, 0));
+        assert_eq!(
+            (shop.orders_of("ines").await, shop.orders_of("ada").await),
+            (2, 0)
+        );
     })
     .await;
 }
@@ -249,9 +312,14 @@ async fn r20_the_desk_refuses_unmarked_writes_and_ends_at_a_typed_address_where_
         is_acted(&browser, "/").await;
         browser.goto(&shop.url("/")).await;
         is_own(&browser, "Ada Lindqvist").await;
-        let list = shop.call("root", "GET", "/impersonation/sessions", Value::Null).await;
+        let list = shop
+            .call("root", "GET", "/impersonation/sessions", Value::Null)
+            .await;
         assert_eq!(list.json()["sessions"][0]["ended_reason"], "marker_removed");
-        assert_eq!((shop.orders_of("ines").await, shop.orders_of("ada").await), (2, 0));
+        assert_eq!(
+            (shop.orders_of("ines").await, shop.orders_of("ada").await),
+            (2, 0)
+        );
     })
     .await;
 }
@@ -269,14 +337,21 @@ async fn without_scripts_everything_works_but_what_is_live() {
         browser.find_saying("h1", "Your orders").await;
         is_acted(&browser, "/").await;
         browser.click("a[data-swap]").await;
-        browser.find_saying("h1", "Darjeeling first flush, 100 g").await;
+        browser
+            .find_saying("h1", "Darjeeling first flush, 100 g")
+            .await;
         is_acted(&browser, "/orders/1004").await;
         browser.click("main form button").await;
         lists(&browser, 3).await;
         is_acted(&browser, "/").await;
         browser.click("form[data-order] button").await;
         lists(&browser, 4).await;
-        browser.find("input[name=q]").await.send_keys("darj").await.unwrap();
+        browser
+            .find("input[name=q]")
+            .await
+            .send_keys("darj")
+            .await
+            .unwrap();
         browser.click("form[data-find] button").await;
         lists(&browser, 2).await;
         is_acted(&browser, "/").await;
@@ -284,23 +359,48 @@ async fn without_scripts_everything_works_but_what_is_live() {
         // Longer, and ended, by the console.
         browser.goto(&shop.url("/admin/session")).await;
         browser.click("summary").await;
-        browser.find("details textarea").await.send_keys("needs more time").await.unwrap();
-        let wanted = browser.find("select[name=duration] option:nth-child(2)").await;
+        browser
+            .find("details textarea")
+            .await
+            .send_keys("needs more time")
+            .await
+            .unwrap();
+        let wanted = browser
+            .find("select[name=duration] option:nth-child(2)")
+            .await;
         wanted.click().await.unwrap();
         browser.click("details button").await;
         browser.find_saying("h1", "My session").await;
         browser.click(".button-stop").await;
         let empty = browser.text(".empty").await;
         assert!(empty.contains("not acting"), "{empty}");
-        assert_eq!((shop.orders_of("ines").await, shop.orders_of("ada").await), (4, 0));
+        assert_eq!(
+            (shop.orders_of("ines").await, shop.orders_of("ada").await),
+            (4, 0)
+        );
 
         // A start that is refused keeps what was typed.
         browser.goto(&shop.url("/admin/start?subject=ines")).await;
-        browser.find("textarea[name=reason]").await.send_keys("   ").await.unwrap();
-        browser.find("input[name=ticket]").await.send_keys("T-4711").await.unwrap();
+        browser
+            .find("textarea[name=reason]")
+            .await
+            .send_keys("   ")
+            .await
+            .unwrap();
+        browser
+            .find("input[name=ticket]")
+            .await
+            .send_keys("T-4711")
+            .await
+            .unwrap();
         browser.click("form .actions button").await;
         browser.find("[aria-invalid=true]").await;
-        let ticket = browser.find("input[name=ticket]").await.prop("value").await.unwrap();
+        let ticket = browser
+            .find("input[name=ticket]")
+            .await
+            .prop("value")
+            .await
+            .unwrap();
         assert_eq!(ticket.as_deref(), Some("T-4711"));
     })
     .await;
@@ -311,13 +411,16 @@ async fn sessions_appear_and_go_while_the_console_is_open() {
     browse(Set::default(), async |browser| {
         let shop = Shop::open(&[]).await;
         sign_in(&browser, &shop, "root").await;
-        browser.goto(&shop.url("/admin/sessions?is_active=true")).await;
+        browser
+            .goto(&shop.url("/admin/sessions?is_active=true"))
+            .await;
         browser.find("#live .empty").await;
         // Connected: what happens from now on is heard.
         browser.find("[data-live-status]:not([hidden])").await;
         let id = shop.started("ada", "ines", "read_only").await;
         browser.find(&format!("#live a[href*='{id}']")).await;
-        shop.call("ada", "DELETE", "/impersonation", Value::Null).await;
+        shop.call("ada", "DELETE", "/impersonation", Value::Null)
+            .await;
         browser.find("#live .empty").await;
     })
     .await;
@@ -329,8 +432,15 @@ async fn pages(shop: &Shop) -> Vec<(&'static str, String)> {
     for path in ["/api/orders?as=ines", "/api/orders?as=otto"] {
         shop.call("ada", "GET", path, Value::Null).await;
     }
-    shop.call("ada", "POST", "/api/orders?as=ines", json!({"item": "Bamboo whisk"})).await;
-    shop.call("mia", "GET", "/api/me?as=ines", Value::Null).await;
+    shop.call(
+        "ada",
+        "POST",
+        "/api/orders?as=ines",
+        json!({"item": "Bamboo whisk"}),
+    )
+    .await;
+    shop.call("mia", "GET", "/api/me?as=ines", Value::Null)
+        .await;
     vec![
         ("orders", "/".to_owned()),
         ("shop", "/shop".to_owned()),

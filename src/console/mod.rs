@@ -1,0 +1,214 @@
+//! The admin pages (feature `console`): people, my session, sessions, trail, summary, and what happens now.
+//!
+//! [`Impersonation::console`] is an `axum::Router` of pages that a browser shows as they come: forms and links, one
+//! style sheet, and one script that only keeps what is shown up to date. Nothing is loaded from elsewhere, and nothing
+//! has to be built. They stand on the handle and not on the HTTP API, which need not be mounted.
+//!
+//! | page | what |
+//! | --- | --- |
+//! | `GET /` | people whom this admin may act as: `q`, `offset` |
+//! | `GET /start?subject=` | why, how far and how long; and who else acted as this user. `next` is a path on this host |
+//! | `POST /start?subject=` | starts, then 303 to the marked `next` or [`Builder::after_start`](crate::Builder::after_start) |
+//! | `GET /session` | one's own active sessions |
+//! | `POST /session/stop` | ends them, or the one that `session` names |
+//! | `POST /session/change?subject=` | raises the access or moves the end, for a reason |
+//! | `GET /sessions` | all sessions, with the filters of the HTTP API |
+//! | `GET /sessions/{id}` | one of them with its events, and the confirmation of its end |
+//! | `POST /sessions/{id}/end` | ends it |
+//! | `GET /trail`, `GET /trail.csv` | the trail, with the filters of the HTTP API |
+//! | `GET /summary?week=2026-W47` | each admin's starts, time, subjects, refusals and writes in a week |
+//! | `GET /events` | server-sent events for the script |
+//!
+//! 1. Every page is for admins, but for one's own sessions, which anyone who has one may see and stop (rule S5).
+//!    Others' sessions and events need the [`Rights`](crate::Rights) that the HTTP API asks for.
+//! 2. Refusals are pages as well, with the status and the [`Rejection`] that the HTTP API answers with. A refused start
+//!    comes back with everything that was typed.
+//! 3. A start asks the checker and the directory when its page is opened: whom one may not act as is refused there.
+//! 4. Forms that another site sends are refused (the scheme of `tower_http::csrf`). Nothing is ever changed by `GET`.
+//! 5. Pages carry a `Content-Security-Policy` of their own without anything inline, and are not kept by anyone.
+//! 6. The trail shows ids, not names: what is evidence does not change when someone is renamed, and a refused try shows
+//!    nothing of whom it was about (rule R7). Elsewhere the directory's names are shown, and ids where it fails.
+//! 7. Times are in UTC.
+//!
+//! ```
+//! use axum::Router;
+//! use tower_impersonation::Impersonation;
+//!
+//! fn app(impersonation: &Impersonation, pages: Router) -> Router {
+//!     // `Builder::console_path("/admin/impersonation")` says the same.
+//!     pages
+//!         .nest("/admin/impersonation", impersonation.console())
+//!         .layer(impersonation.layer())
+//! }
+//! ```
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use http::{
+    HeaderName, HeaderValue, StatusCode,
+    header::{
+        ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
+        X_CONTENT_TYPE_OPTIONS,
+    },
+};
+use tower_http::csrf::{CsrfLayer, ProtectionError};
+
+use self::visit::Visit;
+use crate::{
+    impersonation::Impersonation,
+    rejection::{Rejection, RejectionKind},
+    vet::Refusal,
+};
+
+mod fields;
+mod mine;
+mod people;
+mod sessions;
+mod start;
+mod summary;
+mod trail;
+mod view;
+mod visit;
+
+const CSS: &str = include_str!("console.css");
+const JS: &str = include_str!("console.js");
+/// So that browsers may keep style and script for ever and still get new ones.
+const VERSION: u64 = digest(digest(0xcbf2_9ce4_8422_2325, CSS.as_bytes()), JS.as_bytes());
+
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+                      img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
+
+impl Impersonation {
+    /// The admin pages, to be mounted anywhere; see [`console`](crate::console).
+    ///
+    /// Links lead to [`Builder::console_path`](crate::Builder::console_path). Where that is not set they lead to where
+    /// `Router::nest` has put the pages, which is right unless a proxy in front changes paths; but then the pages are
+    /// not excluded from acting, and a marked request for one is refused.
+    ///
+    /// `Router::nest` answers the path itself; `Router::nest_service` also the path with a slash behind it.
+    ///
+    /// ```
+    /// # fn example(impersonation: &tower_impersonation::Impersonation) {
+    /// let app = axum::Router::new().nest("/admin/impersonation", impersonation.console());
+    /// # let _: axum::Router = app;
+    /// # }
+    /// ```
+    pub fn console(&self) -> Router {
+        Router::new()
+            .route("/", get(people::show))
+            .route("/start", get(start::show).post(start::submit))
+            .route("/session", get(mine::show))
+            .route("/session/stop", post(mine::stop))
+            .route("/session/change", post(mine::change))
+            .route("/sessions", get(sessions::list))
+            .route("/sessions/{id}", get(sessions::detail))
+            .route("/sessions/{id}/end", post(sessions::end))
+            .route("/trail", get(trail::show))
+            .route("/trail.csv", get(trail::csv))
+            .route("/summary", get(summary::show))
+            .route("/events", get(events))
+            .route(
+                "/console.css",
+                get(|| asset("text/css; charset=utf-8", CSS)),
+            )
+            .route(
+                "/console.js",
+                get(|| asset("text/javascript; charset=utf-8", JS)),
+            )
+            .fallback(elsewhere)
+            .layer(CsrfLayer::new())
+            .layer(middleware::from_fn_with_state(self.clone(), around))
+            .with_state(self.clone())
+    }
+}
+
+/// Sessions starting and ending, for the script.
+async fn events(State(impersonation): State<Impersonation>, request: Request) -> Response {
+    let (visit, _) = Visit::of(impersonation, request);
+    let answer = visit.call.live(&visit.impersonation).await;
+    visit.answer(answer)
+}
+
+async fn asset(content_type: &'static str, text: &'static str) -> Response {
+    let keep = "public, max-age=31536000, immutable";
+    ([(CONTENT_TYPE, content_type), (CACHE_CONTROL, keep)], text).into_response()
+}
+
+/// What is not there; of our own, so that the router that we are nested in does not answer with its own.
+async fn elsewhere() -> StatusCode {
+    StatusCode::NOT_FOUND
+}
+
+/// Every answer carries the same headers, and whatever is refused, by whomever, is a page of ours.
+async fn around(
+    State(impersonation): State<Impersonation>,
+    request: Request,
+    next: Next,
+) -> Response {
+    const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+    const RESOURCE: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+
+    let (parts, body) = request.into_parts();
+    let (visit, _) = Visit::of(
+        impersonation,
+        Request::from_parts(parts.clone(), Body::empty()),
+    );
+    let mut response = next.run(Request::from_parts(parts, body)).await;
+    if response.extensions().get::<Rejection>().is_none()
+        && let Some(rejection) = visit.refused_by_others(&response)
+    {
+        let allow = response.headers_mut().remove(ALLOW);
+        response = visit.problem(rejection);
+        if let Some(allow) = allow {
+            response.headers_mut().insert(ALLOW, allow);
+        }
+    }
+    let headers = response.headers_mut();
+    let set = [
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (REFERRER_POLICY, "same-origin"),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (OPENER, "same-origin"),
+        (RESOURCE, "same-origin"),
+    ];
+    for (name, value) in set {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    headers
+        .entry(CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+impl Visit {
+    fn refused_by_others(&self, response: &Response) -> Option<Rejection> {
+        if let Some(error) = response.extensions().get::<ProtectionError>() {
+            let refusal = Refusal::of(RejectionKind::CrossSite, error.to_string());
+            return Some(self.refused(None, refusal));
+        }
+        match response.status() {
+            StatusCode::NOT_FOUND => Some(Rejection::new(RejectionKind::NotFound, "no such page")),
+            StatusCode::METHOD_NOT_ALLOWED => Some(Rejection::new(
+                RejectionKind::MethodNotAllowed,
+                "not by this method",
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// FNV-1a, which can run in a `const`.
+const fn digest(mut hash: u64, bytes: &[u8]) -> u64 {
+    let mut at = 0;
+    while at < bytes.len() {
+        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
+        at += 1;
+    }
+    hash
+}

@@ -1,0 +1,253 @@
+//! All sessions, and one of them.
+
+use askama::Template;
+use axum::{
+    extract::{Path, Request, State},
+    response::Response,
+};
+
+use super::{
+    fields::{Fields, Problem},
+    trail::Lines,
+    view::{Number, Row, encode},
+    visit::{Frame, Here, Visit, page, refuse},
+};
+use crate::{
+    audit::{TrailFilter, TrailPage},
+    control::session_filter,
+    identity::{Rights, UserId},
+    impersonation::{Impersonation, missing_right},
+    rejection::{Rejection, RejectionKind},
+    session::{SessionId, SessionList},
+    vet::Refusal,
+};
+
+const AT_ONCE: usize = 25;
+/// How many events of a session its page shows.
+const EVENTS: usize = 50;
+const FILTERS: [&str; 6] = [
+    "admin_user_id",
+    "target_user_id",
+    "impersonation_type",
+    "is_active",
+    "from",
+    "to",
+];
+
+#[derive(Template)]
+#[template(path = "sessions.html", config = "src/console/askama.toml")]
+struct SessionsPage {
+    frame: Frame,
+    fields: Fields,
+    /// Others' sessions as well.
+    may_see_all: bool,
+    keeps_sessions: bool,
+    is_filtered: bool,
+    rows: Vec<Row>,
+    total: Number,
+    next: Option<String>,
+    first: Option<String>,
+    live_only: String,
+    all: String,
+    /// Where the script looks again; only on the first page, where new ones arrive.
+    refresh: Option<String>,
+    problem: Option<Problem>,
+}
+
+#[derive(Template)]
+#[template(path = "detail.html", config = "src/console/askama.toml")]
+struct DetailPage {
+    frame: Frame,
+    row: Row,
+    lines: Option<Lines>,
+    /// Why there are no lines.
+    no_lines: &'static str,
+    /// The trail holds more of them.
+    all: Option<String>,
+    trail: String,
+    open: Option<String>,
+}
+
+pub(super) async fn list(State(impersonation): State<Impersonation>, request: Request) -> Response {
+    let (visit, _) = Visit::of(impersonation, request);
+    let answer = visit.sessions().await;
+    visit.answer(answer)
+}
+
+pub(super) async fn detail(
+    State(impersonation): State<Impersonation>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (visit, _) = Visit::of(impersonation, request);
+    let answer = visit.session(&id).await;
+    visit.answer(answer)
+}
+
+pub(super) async fn end(
+    State(impersonation): State<Impersonation>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Response {
+    let (visit, _) = Visit::of(impersonation, request);
+    // What is no id is the id of nothing.
+    let id = SessionId(id.parse().unwrap_or_default());
+    let ended = visit.impersonation.revoke(&visit.call.parts, id).await;
+    let answer = ended.map(|session| {
+        let detail = visit.link(&format!("/sessions/{}?done=ended", session.id));
+        visit.see_other(&detail)
+    });
+    visit.answer(answer)
+}
+
+impl Visit {
+    async fn sessions(&self) -> Result<Response, Rejection> {
+        let actor = self.actor().await?;
+        let now = self.now()?;
+        let fields = Fields::of_query(&self.call.parts.uri);
+        let frame = self.frame(Some(Here::Sessions), "Sessions", &actor).await?;
+        let to = |query: String| match query.is_empty() {
+            true => self.link("/sessions"),
+            false => self.link(&format!("/sessions?{query}")),
+        };
+        let other_filters: Vec<&str> = FILTERS
+            .into_iter()
+            .filter(|name| *name != "is_active")
+            .collect();
+        let is_first = fields.get("cursor").is_empty();
+        let mut shown = SessionsPage {
+            frame,
+            may_see_all: actor.rights().contains(Rights::LIST_SESSIONS),
+            keeps_sessions: self.impersonation.inner.sessions.is_some(),
+            is_filtered: fields.any(&FILTERS),
+            rows: Vec::new(),
+            total: Number(0),
+            next: None,
+            first: (!is_first).then(|| to(fields.query(&FILTERS, &[]))),
+            live_only: to(fields.query(&other_filters, &[("is_active", "true")])),
+            all: to(fields.query(&other_filters, &[])),
+            refresh: None,
+            problem: None,
+            fields,
+        };
+        if !shown.keeps_sessions {
+            return Ok(page(&shown));
+        }
+        let list: SessionList = match self.list_sessions(&shown.fields).await {
+            Ok(list) => list,
+            Err(rejection) => {
+                shown.problem = Some(match rejection.kind() {
+                    RejectionKind::InvalidRequest => Problem::of(&rejection),
+                    RejectionKind::MissingRight => Problem::at("admin_user_id", &rejection),
+                    _ => return Err(rejection),
+                });
+                return Ok(refuse(&shown, rejection));
+            }
+        };
+        let mut ids: Vec<&UserId> = Vec::new();
+        for session in &list.sessions {
+            ids.push(&session.actor);
+            ids.extend(session.subject.user_id());
+        }
+        let names = self.names(ids).await;
+        let rows = list.sessions.iter();
+        let rows = rows.map(|session| Row::new(self, session, &names, Some(&actor), now));
+        shown.rows = rows.collect();
+        shown.total = Number(list.total);
+        shown.next = list.next.map(|next| {
+            let next = next.to_string();
+            to(shown.fields.query(&FILTERS, &[("cursor", next.as_str())]))
+        });
+        shown.refresh = is_first.then(|| to(shown.fields.query(&FILTERS, &[])));
+        Ok(page(&shown))
+    }
+
+    async fn list_sessions(&self, fields: &Fields) -> Result<SessionList, Rejection> {
+        let query = fields.filters(&["done"]).map_err(Rejection::invalid)?;
+        let (filter, mut page) = session_filter(query).map_err(Rejection::invalid)?;
+        page.limit = AT_ONCE;
+        self.impersonation
+            .list(&self.call.parts, filter, page)
+            .await
+    }
+
+    async fn session(&self, id: &str) -> Result<Response, Rejection> {
+        let actor = self.actor().await?;
+        let now = self.now()?;
+        let inner = &self.impersonation.inner;
+        let refused = |refusal: Refusal| self.refused(None, refusal.by(actor.id()));
+        // What is no id is the id of nothing.
+        let id = SessionId(id.parse().unwrap_or_default());
+        let sessions = inner.store().map_err(refused)?;
+        let found = inner.ask("session store", async { sessions.get(id).await });
+        let found = found.await.map_err(refused)?;
+        let is_own = found
+            .as_ref()
+            .is_some_and(|session| session.actor == *actor.id());
+        if !is_own && !actor.rights().contains(Rights::LIST_SESSIONS) {
+            // Whether there is such a session is not theirs to know.
+            return Err(refused(missing_right("to see the sessions of others")));
+        }
+        let Some(session) = found else {
+            return Err(Rejection::new(RejectionKind::NotFound, "no such session"));
+        };
+        let subject = session.subject.user_id();
+        let names = self
+            .names(subject.into_iter().chain([&session.actor]))
+            .await;
+        let row = Row::new(self, &session, &names, Some(&actor), now);
+        let title = format!("{} as {}", row.actor.word(), row.subject.word());
+        let mut frame = self.frame(Some(Here::Sessions), title, &actor).await?;
+        frame.done = match Fields::of_query(&self.call.parts.uri).get("done") {
+            "ended" => Some("The session has been ended."),
+            _ => None,
+        };
+        let filter = TrailFilter {
+            session: Some(id),
+            ..TrailFilter::default()
+        };
+        let trail = self.link(&format!("/trail?{}", encode([("session_id", &*row.id)])));
+        let list =
+            self.impersonation
+                .read_trail(&self.call.parts, filter, TrailPage::first(EVENTS));
+        let (lines, no_lines, all) = match list.await {
+            Ok(list) => {
+                let all = list.next.is_some().then(|| trail.clone());
+                (Some(Lines::of(self, &list.events, None)), "", all)
+            }
+            Err(rejection) if rejection.kind() == RejectionKind::NotFound => (
+                None,
+                "This host has not said where its trail can be read.",
+                None,
+            ),
+            Err(_) => (None, "The trail cannot be read at the moment.", None),
+        };
+        let open = (row.is_own && row.is_active).then(|| self.open(&session.subject));
+        Ok(page(&DetailPage {
+            frame,
+            row,
+            lines,
+            no_lines,
+            all,
+            trail,
+            open,
+        }))
+    }
+}
+
+impl SessionsPage {
+    fn chosen(&self, field: &str, value: &str) -> bool {
+        self.fields.get(field) == value
+    }
+
+    fn problem_of(&self, field: &str) -> Option<&str> {
+        let problem = self.problem.as_ref().filter(|problem| problem.is(field));
+        problem.map(|problem| problem.message.as_str())
+    }
+
+    fn general(&self) -> Option<&Problem> {
+        self.problem
+            .as_ref()
+            .filter(|problem| !problem.is_one_of(&FILTERS))
+    }
+}
