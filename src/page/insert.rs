@@ -147,7 +147,7 @@ impl Inserter {
     /// Shows the scan what is new.
     fn scan_on(&mut self, unit: Unit) {
         let Some(scan) = &mut self.scan else { return };
-        let new = parts_from(&self.held, self.read - self.given);
+        let new = last_of(&self.held, self.given + self.held_len - self.read);
         let (passed, outcome) = if unit == Unit::Byte {
             self.read = self.given + self.held_len;
             // The last answer says all of it.
@@ -233,13 +233,16 @@ impl Unit {
     }
 }
 
-/// What is held, without the first bytes.
-fn parts_from(held: &VecDeque<Bytes>, mut to_skip: usize) -> impl Iterator<Item = &[u8]> {
-    held.iter().map(move |chunk| {
-        let skipped = to_skip.min(chunk.len());
-        to_skip -= skipped;
-        &chunk[skipped..]
-    })
+/// The last bytes of what is held. Looked for from behind: mostly they are the last chunk.
+fn last_of(held: &VecDeque<Bytes>, bytes: usize) -> impl Iterator<Item = &[u8]> {
+    let (mut from, mut covered) = (held.len(), 0);
+    while covered < bytes {
+        from -= 1;
+        covered += held[from].len();
+    }
+    let mut to_skip = covered - bytes;
+    held.range(from..)
+        .map(move |chunk| &chunk[std::mem::take(&mut to_skip)..])
 }
 
 /// Each whole code unit as one byte: ASCII as itself, anything else as something that is no ASCII.
