@@ -249,9 +249,9 @@ async fn s4_a_session_that_is_revoked_under_an_open_page_is_refused_at_the_next_
 async fn s4_a_session_that_expires_under_an_open_page_says_so_and_is_refused() {
     browse(Set::default(), async |browser| {
         let shop = Shop::open(&[]).await;
-        let body = json!({"target_user_id": "ines", "reason": "short", "duration": 6});
-        shop.call("ada", "POST", "/impersonation/start", body).await;
         sign_in(&browser, &shop, "ada").await;
+        let body = json!({"target_user_id": "ines", "reason": "short", "duration": 12});
+        shop.call("ada", "POST", "/impersonation/start", body).await;
         browser.goto(&shop.url("/?as=ines")).await;
         is_acted(&browser, "/").await;
         browser.find("[data-impersonation-banner][data-over]").await;
