@@ -269,7 +269,7 @@ impl Impersonation {
             sessions.subscribe(Arc::new(move |change| {
                 lives.hear(change);
                 #[cfg(feature = "control")]
-                crate::control::tell(&news, change);
+                news.tell(change);
             }));
         }
         Self {
@@ -601,8 +601,6 @@ impl Inner {
                     .iter()
                     .for_each(|session| self.record_end(session, None));
                 self.keep_swept();
-                #[cfg(feature = "control")]
-                crate::control::tell_start(&self.news, &session);
                 Ok(session)
             }
             Err(refusal) => {

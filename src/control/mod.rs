@@ -63,7 +63,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use uuid::Uuid;
 
-pub(crate) use self::live::{News, news, tell, tell_start};
+pub(crate) use self::live::News;
 use self::wire::{
     ChangeFields, Current, Ended, EventsPage, Fields, ListQuery, OneSession, SessionsPage,
     StartAnswer, TokenAnswer, TokenFields, TrailQuery, UsersPage, UsersQuery,

@@ -206,10 +206,12 @@ pub struct SessionList {
     pub next: Option<SessionId>,
 }
 
-/// Something that happened to sessions, here or on another replica.
+/// Something that happened to sessions, here or on another replica. The same may be told more than once.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SessionChange {
+    /// It started.
+    Started(Arc<Session>),
     /// It ended.
     Ended(SessionId, EndedReason),
     /// Its access or its end changed.

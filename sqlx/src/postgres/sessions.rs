@@ -558,7 +558,11 @@ impl Hear for Ear {
                 },
                 None => SessionChange::Ended(id, EndedReason::SessionRevoked),
             },
-            // A start, a role, or what a later version tells.
+            (Some("started"), Some(id)) => match get(&mut *connection, id).await? {
+                Some(session) => SessionChange::Started(session),
+                None => SessionChange::Ended(id, EndedReason::SessionRevoked),
+            },
+            // A role, a consent, or what a later version tells.
             _ => {
                 shared.channel.alive();
                 return Ok(());
