@@ -171,3 +171,47 @@ async fn event(impersonation: &Impersonation, actor: &Actor, change: Change) -> 
         session.id
     )))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use time::OffsetDateTime;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{identity::Subject, session::EndedReason};
+
+    fn session(number: u128) -> Arc<Session> {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let (actor, id) = ("ada".parse().unwrap(), SessionId(Uuid::from_u128(number)));
+        Arc::new(Session::new(id, actor, Subject::Anonymous, "r", at, at))
+    }
+
+    #[test]
+    fn s9_what_a_store_tells_twice_is_passed_on_once() {
+        let news = News::default();
+        let mut reader = news.subscribe();
+        let one = session(1);
+        let started = || SessionChange::Started(one.clone());
+        let ended = || SessionChange::Ended(one.id, EndedReason::Manual);
+        // By itself, and again when the database has told it: in order, or late.
+        for change in [started(), started(), ended(), started(), ended()] {
+            news.tell(&change);
+        }
+        news.tell(&SessionChange::Started(session(2)));
+        assert!(matches!(reader.try_recv().unwrap(), Change::Started(s) if s.id == one.id));
+        assert!(matches!(reader.try_recv().unwrap(), Change::Ended(id) if id == one.id));
+        assert!(matches!(reader.try_recv().unwrap(), Change::Started(s) if s.id != one.id));
+        assert!(reader.try_recv().is_err());
+    }
+
+    #[test]
+    fn what_is_remembered_has_an_end() {
+        let news = News::default();
+        for number in 0..2 * REMEMBERED as u128 {
+            news.tell(&SessionChange::Started(session(number)));
+        }
+        assert_eq!(news.told.lock().unwrap().len(), REMEMBERED);
+    }
+}

@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `POST /`, `POST /start` | `target_user_id` (or `email`, or `public_id`), `reason`, `access?`, `ticket?`, `duration?`, `next?` | the started session, with tokens where [`Builder::tokens`](crate::Builder) is set |
 //! | `POST /anon`, `POST /service` | `reason`, `access?`, `ticket?`, `duration?`, `next?` | the same, `target_user: null` |
-//! | `DELETE /`, `POST /end` | – | `{success, message}` |
+//! | `DELETE /`, `POST /end` | `session_id?`: one of one's own, else all of them | `{success, message}` |
 //! | `GET /` | – | `{session, target_user}`, both null when there is none |
 //! | `PATCH /` | `reason`, `access?`, `duration?` | `{session}`: the newest active one, changed |
 //! | `GET /sessions` | query: `limit` (1 to 500, default 50), `offset` or `cursor`, `admin_user_id`, `target_user_id`, `impersonation_type`, `is_active`, `from`, `to` | `{sessions, total, next_cursor}`, newest first |
@@ -21,7 +21,7 @@
 //! | `GET /openapi.json` | – | all of this as an OpenAPI 3.1 document |
 //!
 //! 1. Bodies are JSON or forms. Where a person goes on from there, a form is answered with 303, as a browser
-//!    expects; unless it accepts JSON.
+//!    expects; unless it accepts JSON. So is a stop that finds nothing left to end: Exit always leads out.
 //! 2. `access` is `read_only` (default) or `read_write`; `duration` is in seconds; times are RFC 3339.
 //! 3. Unknown fields are refused, and every refusal of a body names the field. An empty body has no type: what
 //!    `Content-Type` says of it is ignored.
@@ -65,8 +65,9 @@ use uuid::Uuid;
 
 pub(crate) use self::live::News;
 use self::wire::{
-    ChangeFields, Current, Ended, EventsPage, Fields, ListQuery, OneSession, SessionsPage,
-    StartAnswer, TokenAnswer, TokenFields, TrailQuery, UsersPage, UsersQuery,
+    ChangeFields, Current, Ended, EventsPage, Fields, ListQuery, NoUserFields, OneSession,
+    SessionsPage, StartAnswer, StopFields, TokenAnswer, TokenFields, TrailQuery, UsersPage,
+    UsersQuery,
 };
 use crate::{
     identity::Subject,
@@ -76,6 +77,7 @@ use crate::{
     vet::Refusal,
 };
 
+mod bodies;
 mod export;
 mod live;
 mod openapi;
@@ -153,7 +155,7 @@ async fn start_user(State(impersonation): State<Impersonation>, request: Request
 /// Start to act as the anonymous visitor. The fields that name a user have no place here.
 #[utoipa::path(
     post, path = "/anon",
-    request_body(content((Fields = "application/json"), (Fields = "application/x-www-form-urlencoded"))),
+    request_body(content((NoUserFields = "application/json"), (NoUserFields = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "Started", body = StartAnswer),
         (status = 303, description = "Started, for a form", headers(("location" = String))),
@@ -166,7 +168,7 @@ async fn start_anonymous(State(impersonation): State<Impersonation>, request: Re
 /// Start to act as the service role, which needs a right of its own. The fields that name a user have no place here.
 #[utoipa::path(
     post, path = "/service",
-    request_body(content((Fields = "application/json"), (Fields = "application/x-www-form-urlencoded"))),
+    request_body(content((NoUserFields = "application/json"), (NoUserFields = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "Started", body = StartAnswer),
         (status = 303, description = "Started, for a form", headers(("location" = String))),
@@ -186,35 +188,36 @@ async fn start_as(
     call.answer(impersonation, answer)
 }
 
-/// End one's own sessions.
+/// End one's own sessions, or one of them.
 #[utoipa::path(
     delete, path = "/",
+    request_body(content((StopFields = "application/json"), (StopFields = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "Ended", body = Ended),
-        (status = 303, description = "Ended, for a form", headers(("location" = String))),
+        (status = 303, description = "Ended, or nothing left to end, for a form", headers(("location" = String))),
     )
 )]
 async fn stop(State(impersonation): State<Impersonation>, request: Request) -> Response {
-    let (call, _) = Call::of(request);
-    let answer = call.stop(&impersonation).await;
-    let mut response = call.answer(&impersonation, answer);
-    // Whatever there was to end: this browser wants to be its own again.
-    add_cookies(&mut response, impersonation.inner.cleared_cookies());
-    response
+    end_own(&impersonation, request).await
 }
 
-/// End one's own sessions.
+/// End one's own sessions, or one of them.
 #[utoipa::path(
     post, path = "/end",
+    request_body(content((StopFields = "application/json"), (StopFields = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "Ended", body = Ended),
-        (status = 303, description = "Ended, for a form", headers(("location" = String))),
+        (status = 303, description = "Ended, or nothing left to end, for a form", headers(("location" = String))),
     )
 )]
 async fn end(State(impersonation): State<Impersonation>, request: Request) -> Response {
-    let (call, _) = Call::of(request);
-    let answer = call.stop(&impersonation).await;
-    let mut response = call.answer(&impersonation, answer);
+    end_own(&impersonation, request).await
+}
+
+async fn end_own(impersonation: &Impersonation, request: Request) -> Response {
+    let (call, body) = Call::of(request);
+    let answer = call.stop(impersonation, body).await;
+    let mut response = call.answer(impersonation, answer);
     // Whatever there was to end: this browser wants to be its own again.
     add_cookies(&mut response, impersonation.inner.cleared_cookies());
     response
@@ -365,7 +368,10 @@ impl Call {
         subject: Option<Subject>,
     ) -> Result<(StartAnswer, String, Cookies), Rejection> {
         let inner = &impersonation.inner;
-        let fields = self.fields::<Fields>(body).await;
+        let fields = match subject {
+            Some(_) => self.fields::<NoUserFields>(body).await.map(Fields::from),
+            None => self.fields::<Fields>(body).await,
+        };
         let asked = match (&subject, &fields) {
             (Some(subject), _) => Some(subject.clone()),
             (None, Ok(fields)) => fields.subject(),
@@ -395,8 +401,20 @@ impl Call {
     async fn stop(
         &self,
         impersonation: &Impersonation,
+        body: Body,
     ) -> Result<(Ended, String, Cookies), Rejection> {
-        impersonation.stop(&self.parts).await?;
+        let fields = self.fields::<StopFields>(body).await;
+        let session = fields.and_then(StopFields::session);
+        let ended = match session.map_err(Rejection::invalid)? {
+            Some(id) => impersonation.stop_one(&self.parts, id).await.map(drop),
+            None => impersonation.stop(&self.parts).await.map(drop),
+        };
+        match ended {
+            // The page is older than the end of its session. Whoever wants to get out of it gets out.
+            Err(rejection)
+                if rejection.kind() == RejectionKind::NothingToEnd && self.wants_page() => {}
+            ended => ended?,
+        }
         let to = impersonation.inner.after_stop.clone();
         Ok((Ended::default(), to, Cookies::new()))
     }
@@ -557,6 +575,11 @@ impl Call {
         })
     }
 
+    /// A person with a browser sent a form, and goes on from there.
+    fn wants_page(&self) -> bool {
+        self.is_form() && !accepts_json(&self.parts.headers)
+    }
+
     fn now(&self, impersonation: &Impersonation) -> Result<time::OffsetDateTime, Rejection> {
         let now = impersonation.inner.clock.now();
         now.map_err(|error| Rejection::new(RejectionKind::Unavailable, error.to_string()))
@@ -572,7 +595,7 @@ impl Call {
             Ok(answer) => answer,
             Err(rejection) => return self.refuse(impersonation, rejection),
         };
-        let mut response = if self.is_form() && !accepts_json(&self.parts.headers) {
+        let mut response = if self.wants_page() {
             let location = HeaderValue::try_from(to);
             let location = location.unwrap_or_else(|_| HeaderValue::from_static("/"));
             (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()
