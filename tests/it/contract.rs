@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use tower::ServiceExt;
 use tower_impersonation::{
-    BoxError, Builder, CredentialIssuer, Credentials, Notice, Rights, StartRequest, Subject,
-    UserId,
+    BoxError, Builder, CredentialIssuer, Credentials, Notice, Rights, StartRequest, UserId,
     audit::{
         AuditEvent, AuditSink, EventName, MemorySink, TrailFilter, TrailList, TrailPage,
         TrailReader,
