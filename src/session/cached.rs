@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     BoxError, Map,
-    audit::AuditEvent,
+    event::AuditEvent,
     identity::{Subject, UserId},
 };
 

@@ -105,8 +105,8 @@ impl PostgresSessions {
         Self::of(pool, listener)
     }
 
-    /// Listens where this pool connects to, with a connection that is not one of the pool's. Default: where
-    /// the other one connects to.
+    /// Listens where this pool connects to, with a connection that is not one of the pool's and has to be allowed
+    /// to read `impersonation.sessions`. Default: where the other one connects to.
     #[must_use]
     pub fn with_listener(self, listener: PgPool) -> Self {
         let (records_starts, starts_also_in) =
