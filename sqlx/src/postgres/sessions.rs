@@ -22,7 +22,7 @@ use tower_impersonation::{
     audit::{AuditEvent, AuditSink},
     session::{
         EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
-        SessionListener, SessionStore, SessionUpdate, StartError, Started, SubjectKind,
+        SessionListener, SessionStore, SessionUpdate, StartError, Started,
     },
 };
 use uuid::Uuid;
@@ -33,17 +33,9 @@ use super::{
 };
 use crate::{
     COUNTED,
-    columns::{self, stored},
+    columns::{self, session_columns, stored},
     listeners::Listeners,
 };
-
-/// What [`session`] reads.
-macro_rules! session_columns {
-    () => {
-        "id, actor, actor_rank, subject, role, access, reason, ticket, started_at, expires_at, idle_us, \
-         last_seen_at, ended_at, ended_reason, address, user_agent"
-    };
-}
 
 /// Sessions in PostgreSQL, for many replicas. Clones share the connection that listens.
 ///
@@ -695,7 +687,7 @@ fn push_filter(list: &mut QueryBuilder<Postgres>, filter: &SessionFilter, now: O
         list.push(" and subject = ").push_bind(subject.as_str());
     }
     if let Some(kind) = filter.kind {
-        list.push(" and kind = ").push_bind(kind_name(kind));
+        list.push(" and kind = ").push_bind(columns::kind(kind));
     }
     match filter.is_active {
         Some(true) => {
@@ -716,14 +708,6 @@ fn push_filter(list: &mut QueryBuilder<Postgres>, filter: &SessionFilter, now: O
     if let Some(to) = filter.to {
         list.push(" and started_at < ")
             .push_bind(columns::to_micros(to));
-    }
-}
-
-fn kind_name(kind: SubjectKind) -> &'static str {
-    match kind {
-        SubjectKind::Anon => "anon",
-        SubjectKind::Service => "service",
-        _ => "user",
     }
 }
 
