@@ -588,7 +588,7 @@ impl Builder {
             notifying: self.notifying,
             issuer: self.issuer,
             #[cfg(feature = "control")]
-            news: crate::control::news(),
+            news: crate::control::News::default(),
             clock: self.clock,
             trail,
             ids,

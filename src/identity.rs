@@ -6,6 +6,7 @@
 use std::{fmt, ops::BitOr, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use uuid::Uuid;
 
 /// The marker form of the anonymous visitor.
 pub(crate) const ANONYMOUS: &str = "~anon";
@@ -113,6 +114,11 @@ pub enum Subject {
     /// The service role. Needs [`Rights::SERVICE`].
     Service,
 }
+
+/// A session's id: a UUID v7, so that newer ones sort after older ones (rule S7).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SessionId(pub Uuid);
 
 /// What an acted request may do.
 #[cfg_attr(feature = "control", derive(utoipa::ToSchema))]
@@ -421,6 +427,28 @@ impl Access {
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+// === impl SessionId ===
+
+impl FromStr for SessionId {
+    type Err = uuid::Error;
+
+    fn from_str(id: &str) -> Result<Self, uuid::Error> {
+        id.parse().map(Self)
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Debug for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SessionId({})", self.0)
     }
 }
 

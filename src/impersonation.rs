@@ -273,7 +273,7 @@ impl Impersonation {
             sessions.subscribe(Arc::new(move |change| {
                 lives.hear(change);
                 #[cfg(feature = "control")]
-                crate::control::tell(&news, change);
+                news.tell(change);
             }));
         }
         Self {
@@ -339,6 +339,27 @@ impl Impersonation {
     /// A [`Rejection`] of kind `Unauthenticated`, `NothingToEnd` or `Unavailable`.
     pub async fn stop(&self, parts: &Parts) -> Result<Vec<Arc<Session>>, Rejection> {
         let stopped = self.inner.try_stop(parts).await;
+        stopped.map_err(|refusal| refusal.rejection)
+    }
+
+    /// Ends this one of the sessions of whoever sent the request, and leaves their others alone. That it exists, ended or
+    /// someone else's, is told to nobody but its actor.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection, session::SessionId};
+    /// # async fn exit(impersonation: &Impersonation, parts: &Parts, id: SessionId) -> Result<(), Rejection> {
+    /// let ended = impersonation.stop_one(parts, id).await?;
+    /// assert_eq!(ended.id, id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NothingToEnd` or `Unavailable`.
+    pub async fn stop_one(&self, parts: &Parts, id: SessionId) -> Result<Arc<Session>, Rejection> {
+        let stopped = self.inner.try_stop_one(parts, id).await;
         stopped.map_err(|refusal| refusal.rejection)
     }
 
@@ -605,8 +626,6 @@ impl Inner {
                     .iter()
                     .for_each(|session| self.record_end(session, None));
                 self.keep_swept();
-                #[cfg(feature = "control")]
-                crate::control::tell_start(&self.news, &session);
                 Ok(session)
             }
             Err(refusal) => {
@@ -660,35 +679,53 @@ impl Inner {
     }
 
     async fn try_stop(self: &Arc<Self>, parts: &Parts) -> Result<Vec<Arc<Session>>, Refusal> {
-        let nothing = || Refusal::of(RejectionKind::NothingToEnd, "no active session");
         if let Some(acting_as) = parts.extensions.get::<ActingAs>() {
-            let session = acting_as.session().ok_or_else(nothing)?;
+            let session = acting_as.session().ok_or_else(nothing_to_end)?;
             let ended = self.end(session.id, EndedReason::Manual, None).await?;
-            return ended.map(|ended| vec![ended]).ok_or_else(nothing);
+            return ended.map(|ended| vec![ended]).ok_or_else(nothing_to_end);
         }
-        let actor = match self.caller(parts).await? {
-            Caller::Admin(actor) => actor.id().clone(),
-            Caller::User(id) => id,
-            Caller::Anonymous => return Err(nothing()),
-        };
+        let actor = self.caller_id(parts).await?.ok_or_else(nothing_to_end)?;
         let ended = self.end_all(&actor, EndedReason::Manual).await?;
         if ended.is_empty() {
-            return Err(nothing());
+            return Err(nothing_to_end());
         }
         Ok(ended)
+    }
+
+    async fn try_stop_one(
+        self: &Arc<Self>,
+        parts: &Parts,
+        id: SessionId,
+    ) -> Result<Arc<Session>, Refusal> {
+        let caller = self.caller_id(parts).await?.ok_or_else(nothing_to_end)?;
+        let sessions = self.store()?;
+        self.sweep().await?;
+        let found = self.ask("session store", sessions.get(id)).await?;
+        if found.is_none_or(|session| session.actor != caller) {
+            return Err(nothing_to_end());
+        }
+        let ended = self.end(id, EndedReason::Manual, None).await?;
+        ended.ok_or_else(nothing_to_end)
+    }
+
+    /// Who is really there, admin or not any more.
+    async fn caller_id(&self, parts: &Parts) -> Result<Option<UserId>, Refusal> {
+        if let Some(acting_as) = parts.extensions.get::<ActingAs>() {
+            return Ok(Some(acting_as.actor().id().clone()));
+        }
+        Ok(match self.caller(parts).await? {
+            Caller::Admin(actor) => Some(actor.id().clone()),
+            Caller::User(id) => Some(id),
+            Caller::Anonymous => None,
+        })
     }
 
     async fn try_current(
         self: &Arc<Self>,
         parts: &Parts,
     ) -> Result<Option<SessionWithUser>, Refusal> {
-        let actor = match parts.extensions.get::<ActingAs>() {
-            Some(acting_as) => acting_as.actor().id().clone(),
-            None => match self.caller(parts).await? {
-                Caller::Admin(actor) => actor.id().clone(),
-                Caller::User(id) => id,
-                Caller::Anonymous => return Ok(None),
-            },
+        let Some(actor) = self.caller_id(parts).await? else {
+            return Ok(None);
         };
         let Some(session) = self.active_of(&actor, 1).await?.into_iter().next() else {
             return Ok(None);
@@ -1034,6 +1071,10 @@ pub(crate) fn not_acted(parts: &Parts) -> Result<(), Refusal> {
         }
         None => Ok(()),
     }
+}
+
+fn nothing_to_end() -> Refusal {
+    Refusal::of(RejectionKind::NothingToEnd, "no active session")
 }
 
 pub(crate) fn missing_right(what: &'static str) -> Refusal {

@@ -116,6 +116,7 @@ mod client;
 mod consent;
 mod credentials;
 mod directory;
+mod event;
 mod forbid;
 mod future;
 mod guarded;

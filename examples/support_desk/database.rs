@@ -14,7 +14,7 @@ use tower_impersonation::{
     session::Cached,
 };
 use tower_impersonation_sqlx::{
-    PostgresSessions, PostgresTrail, SqliteSessions, SqliteTrail, postgres, sqlite,
+    PostgresSessions, PostgresTrail, SqlRoles, SqliteSessions, SqliteTrail, postgres, sqlite,
 };
 
 /// How long a request waits for a connection. Short, so that a database that is gone is soon known to be.
@@ -43,7 +43,11 @@ impl Database {
                 let options = sqlite::options(asked.get_filename());
                 let pool = pool.connect_with(options).await?;
                 sqlite::migrate(&pool).await?;
-                shop(include_str!("tables/sqlite.sql")).run(&pool).await?;
+                let tables = [
+                    include_str!("tables/sqlite.sql"),
+                    include_str!("tables/sqlite_staff.sql"),
+                ];
+                shop(tables).run(&pool).await?;
                 Ok(Self::Sqlite(pool))
             }
             Some("postgres" | "postgresql") => {
@@ -53,7 +57,11 @@ impl Database {
                     .acquire_timeout(PATIENCE);
                 let pool = pool.connect_with(options).await?;
                 postgres::migrate(&pool).await?;
-                shop(include_str!("tables/postgres.sql")).run(&pool).await?;
+                let tables = [
+                    include_str!("tables/postgres.sql"),
+                    include_str!("tables/postgres_staff.sql"),
+                ];
+                shop(tables).run(&pool).await?;
                 Ok(Self::Postgres(pool))
             }
             _ => Err("neither sqlite://… nor postgres://…".into()),
@@ -89,6 +97,14 @@ impl Database {
         }
     }
 
+    /// The roles of the staff. Clones know of each other's changes, others read them.
+    pub(crate) fn roles(&self) -> SqlRoles {
+        match self {
+            Self::Sqlite(pool) => SqlRoles::new(pool.clone()),
+            Self::Postgres(pool) => SqlRoles::new(pool.clone()),
+        }
+    }
+
     pub(crate) async fn close(&self) {
         match self {
             Self::Sqlite(pool) => pool.close().await,
@@ -97,12 +113,19 @@ impl Database {
     }
 }
 
-fn shop(tables: &'static str) -> Migrator {
-    Migrator::with_migrations(vec![Migration::new(
-        1,
-        Cow::Borrowed("shop"),
-        MigrationType::Simple,
-        SqlStr::from_static(tables),
-        false,
-    )])
+fn shop([shop, staff]: [&'static str; 2]) -> Migrator {
+    let migration = |version, name, tables| {
+        let tables = SqlStr::from_static(tables);
+        Migration::new(
+            version,
+            Cow::Borrowed(name),
+            MigrationType::Simple,
+            tables,
+            false,
+        )
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "shop", shop),
+        migration(2, "staff", staff),
+    ])
 }

@@ -49,6 +49,7 @@ use tokio::net::TcpListener;
 use tower::Layer as _;
 use tower_http::csrf::CsrfLayer;
 use tower_impersonation::{BoxError, Impersonation, audit::JsonLines};
+use tower_impersonation_sqlx::SqlRoles;
 
 use self::{auth::SignIns, database::Database, settings::Settings, shop::Shop};
 
@@ -60,6 +61,7 @@ const PATIENCE: Duration = Duration::from_secs(3);
 struct Desk {
     shop: Shop,
     sign_ins: SignIns,
+    roles: SqlRoles,
     impersonation: Impersonation,
     control_path: Arc<str>,
 }
@@ -133,8 +135,11 @@ async fn run(
         impersonation: impersonation::set_up(settings, &shop, &database, file)?,
         control_path: settings.control_path.as_str().into(),
         sign_ins: SignIns::default(),
+        roles: database.roles(),
         shop,
     };
+    // A role that is taken away, here or by whoever else writes to the database, ends its sessions at once.
+    let watch = desk.roles.watch(&desk.impersonation);
     let pages = desk.impersonation.page().layer(router(&desk));
     let acted = desk.impersonation.layer().layer(pages);
     let app = from_fn_with_state(desk.clone(), auth::sign_in).layer(acted);
@@ -162,6 +167,7 @@ async fn run(
         }
     }
     // Sessions go on: this process may be one of several, and after a restart it is there again.
+    drop(watch);
     desk.impersonation.trail().flush().await?;
     database.close().await;
     Ok(())

@@ -49,6 +49,17 @@ const MOST_WAITING: usize = 64;
 /// The longest name of an item, in characters.
 pub(crate) const MAX_ITEM: usize = 200;
 
+/// What [`User`] is made of. Who is on the staff has their role there, everyone else in the shop's own table.
+macro_rules! select_users {
+    ($which:literal) => {
+        concat!(
+            "select id, name, email, coalesce(staff.role, users.role), leads, opted_out, password_changed_at \
+             from users left join staff on staff.user_id = users.id ",
+            $which
+        )
+    };
+}
+
 /// What a user is, as the rows say it.
 type UserRow = (String, String, String, String, bool, bool, Option<i64>);
 type OrderRow = (i64, String, String, i64);
@@ -132,7 +143,7 @@ impl Shop {
         if id.contains('\0') {
             return Ok(None); // PostgreSQL cannot even be asked
         }
-        let sql = "select id, name, email, role, leads, opted_out, password_changed_at from users where id = $1";
+        let sql = select_users!("where id = $1");
         let row: Option<UserRow> =
             each!(self, pool => query_as(sql).bind(id).fetch_optional(pool).await)?;
         let user = row.map(User::from);
@@ -158,8 +169,7 @@ impl Shop {
         if login.contains('\0') {
             return Ok(None);
         }
-        let sql = "select id, name, email, role, leads, opted_out, password_changed_at from users \
-                   where id = $1 or lower(email) = lower($1)";
+        let sql = select_users!("where id = $1 or lower(email) = lower($1)");
         let row: Option<UserRow> =
             each!(self, pool => query_as(sql).bind(login).fetch_optional(pool).await)?;
         Ok(row.map(User::from))
@@ -167,7 +177,7 @@ impl Shop {
 
     /// Everyone, those with more to say first.
     pub(crate) async fn users(&self) -> Result<Vec<User>, Closed> {
-        let sql = "select id, name, email, role, leads, opted_out, password_changed_at from users";
+        let sql = select_users!("");
         let rows: Vec<UserRow> = each!(self, pool => query_as(sql).fetch_all(pool).await)?;
         let mut users: Vec<_> = rows.into_iter().map(User::from).collect();
         users.sort_by(|a, b| {
@@ -175,13 +185,6 @@ impl Shop {
             key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
         });
         Ok(users)
-    }
-
-    /// Gives a user another role. `None` when there is no such user.
-    pub(crate) async fn change_role(&self, id: &str, role: Role) -> Result<Option<User>, Closed> {
-        let sql = "update users set role = $2 where id = $1";
-        each!(self, pool => query(sql).bind(id).bind(role.as_str()).execute(pool).await.map(drop))?;
-        self.user(id).await
     }
 
     /// Who it was.

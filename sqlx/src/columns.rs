@@ -7,8 +7,18 @@ use time::OffsetDateTime;
 use tower_impersonation::{
     Access,
     audit::{EventName, Outcome},
-    session::{EndedReason, Session},
+    session::{EndedReason, Session, SubjectKind},
 };
+
+/// The columns of a session, in the text of a query.
+macro_rules! session_columns {
+    () => {
+        "id, actor, actor_rank, subject, role, access, reason, ticket, started_at, expires_at, idle_us, \
+         last_seen_at, ended_at, ended_reason, address, user_agent"
+    };
+}
+
+pub(crate) use session_columns;
 
 /// A column holds what no version of this crate has written.
 #[derive(Debug, thiserror::Error)]
@@ -106,6 +116,14 @@ fn named<'de, T: Deserialize<'de>>(column: &'static str, text: &'de str) -> Resu
     let name: serde::de::value::StrDeserializer<'de, serde::de::value::Error> =
         text.into_deserializer();
     T::deserialize(name).map_err(|_| BadColumn::new(column, text).decode())
+}
+
+pub(crate) fn kind(kind: SubjectKind) -> &'static str {
+    match kind {
+        SubjectKind::Anon => "anon",
+        SubjectKind::Service => "service",
+        _ => "user",
+    }
 }
 
 /// To the microsecond, which is what the columns hold: rounded down, so that what is over stays over.

@@ -7,7 +7,7 @@ use sqlx::query_scalar;
 use time::OffsetDateTime;
 use tower_impersonation::{BoxError, Consent, UserId};
 
-use crate::roles::Db;
+use crate::pool::{Pool, sealed::Db};
 
 /// Consents in the database. Every permission stays in the table (`impersonation.consents`, or
 /// `impersonation_consents`), with when it was given and withdrawn.
@@ -37,9 +37,8 @@ pub struct SqlConsents {
 impl SqlConsents {
     /// The consents in the database of this pool, of PostgreSQL or of SQLite.
     #[must_use]
-    #[allow(private_bounds)]
-    pub fn new(pool: impl Into<Db>) -> Self {
-        Self { db: pool.into() }
+    pub fn new(pool: impl Pool) -> Self {
+        Self { db: pool.into_db() }
     }
 
     /// `subject` allows support access until then, in place of what they allowed before.

@@ -64,6 +64,10 @@ mod consents;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod listeners;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod migrations;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod pool;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod roles;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod trail;
@@ -75,6 +79,7 @@ pub use self::sqlite::{SqliteSessions, SqliteTrail};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::{
     consents::SqlConsents,
+    pool::Pool,
     roles::{AdminRole, InvalidRole, RoleChecker, RoleError, RoleWatch, SqlRoles},
 };
 

@@ -29,5 +29,6 @@ impl Listeners {
 
     pub(crate) fn tell_started(&self, started: &Started) {
         self.tell_ended(&started.ended);
+        self.tell(&SessionChange::Started(started.session.clone()));
     }
 }

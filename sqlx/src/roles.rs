@@ -10,7 +10,10 @@ use tower_impersonation::{
     UserId,
 };
 
-use crate::columns::parsed;
+use crate::{
+    columns::parsed,
+    pool::{Pool, sealed::Db},
+};
 
 /// A role that is in the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,15 +63,6 @@ pub struct SqlRoles {
     /// In SQLite, where nobody else tells.
     #[cfg(feature = "sqlite")]
     lowered: tokio::sync::broadcast::Sender<UserId>,
-}
-
-/// A pool of either kind.
-#[derive(Clone)]
-pub(crate) enum Db {
-    #[cfg(feature = "postgres")]
-    Postgres(sqlx::PgPool),
-    #[cfg(feature = "sqlite")]
-    Sqlite(sqlx::SqlitePool),
 }
 
 /// An [`AdminChecker`] that reads roles from the table, on every acted request; made by [`SqlRoles::checker`].
@@ -143,31 +137,14 @@ impl fmt::Display for AdminRole {
     }
 }
 
-// === impl Db ===
-
-#[cfg(feature = "postgres")]
-impl From<sqlx::PgPool> for Db {
-    fn from(pool: sqlx::PgPool) -> Self {
-        Self::Postgres(pool)
-    }
-}
-
-#[cfg(feature = "sqlite")]
-impl From<sqlx::SqlitePool> for Db {
-    fn from(pool: sqlx::SqlitePool) -> Self {
-        Self::Sqlite(pool)
-    }
-}
-
 // === impl SqlRoles ===
 
 impl SqlRoles {
     /// The roles in the database of this pool, of PostgreSQL or of SQLite.
     #[must_use]
-    #[allow(private_bounds)]
-    pub fn new(pool: impl Into<Db>) -> Self {
+    pub fn new(pool: impl Pool) -> Self {
         Self {
-            db: pool.into(),
+            db: pool.into_db(),
             #[cfg(feature = "sqlite")]
             lowered: tokio::sync::broadcast::Sender::new(64),
         }

@@ -31,12 +31,9 @@ use std::{collections::HashSet, future::Future, pin::pin, task::Poll, time::Dura
 use serde_json::Value;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{
-    AuditEvent, AuditSink, EventName, Outcome,
-    event::{Ids, MAX_HEADER, MAX_PATH},
-    trail::MAX_BATCH,
-};
+use super::{AuditEvent, AuditSink, EventName, Outcome, trail::MAX_BATCH};
 use crate::{
+    event::{Ids, MAX_HEADER, MAX_PATH},
     identity::{Access, Subject, UserId},
     session::SessionId,
 };

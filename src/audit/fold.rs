@@ -10,8 +10,7 @@ use http::HeaderValue;
 use time::OffsetDateTime;
 
 use super::{
-    AuditEvent,
-    event::{Ids, cut_header, cut_path},
+    AuditEvent, Ids, cut_header, cut_path,
     guard::RequestFacts,
     trail::{Slot, TrailSettings},
 };

@@ -7,9 +7,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{
-    AuditEvent, EventName, Outcome, Trail, TrailError,
-    event::{cut_header, cut_path},
-    fold::Read,
+    AuditEvent, EventName, Outcome, Trail, TrailError, cut_header, cut_path, fold::Read,
     trail::Slot,
 };
 use crate::acting_as::ActingAs;

@@ -38,22 +38,22 @@ use crate::BoxError;
 mod alerts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod event;
 mod fold;
 mod guard;
 mod reader;
 mod sinks;
 mod trail;
 
+pub use crate::event::{AuditEvent, EventName, Outcome};
+pub(crate) use crate::event::{Ids, cut_header, cut_path};
+
 pub use self::{
     alerts::{Alert, AlertRule, Alerts, Summaries, Summary},
-    event::{AuditEvent, EventName, Outcome},
     reader::{InvalidCursor, TrailCursor, TrailFilter, TrailList, TrailPage, TrailReader},
     sinks::{FanOut, JsonLines, MemorySink, SinkFn, TracingSink, sink_fn},
     trail::{Trail, TrailError},
 };
 pub(crate) use self::{
-    event::{Ids, cut_header, cut_path},
     guard::{RequestFacts, RequestGuard},
     trail::TrailSettings,
 };

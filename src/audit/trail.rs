@@ -17,8 +17,7 @@ use time::OffsetDateTime;
 use tokio::sync::{Notify, Semaphore, oneshot};
 
 use super::{
-    AuditEvent, AuditSink, EventName,
-    event::Ids,
+    AuditEvent, AuditSink, EventName, Ids,
     fold::{Folds, Read, is_over},
 };
 use crate::{

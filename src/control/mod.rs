@@ -8,7 +8,7 @@
 //! | --- | --- | --- |
 //! | `POST /`, `POST /start` | `target_user_id` (or `email`, or `public_id`), `reason`, `access?`, `ticket?`, `duration?`, `next?` | the started session, with tokens where [`Builder::tokens`](crate::Builder) is set |
 //! | `POST /anon`, `POST /service` | `reason`, `access?`, `ticket?`, `duration?`, `next?` | the same, `target_user: null` |
-//! | `DELETE /`, `POST /end` | – | `{success, message}` |
+//! | `DELETE /`, `POST /end` | `session_id?`: one of one's own, else all of them | `{success, message}` |
 //! | `GET /` | – | `{session, target_user}`, both null when there is none |
 //! | `PATCH /` | `reason`, `access?`, `duration?` | `{session}`: the newest active one, changed |
 //! | `GET /sessions` | query: `limit` (1 to 500, default 50), `offset` or `cursor`, `admin_user_id`, `target_user_id`, `impersonation_type`, `is_active`, `from`, `to` | `{sessions, total, next_cursor}`, newest first |
@@ -23,7 +23,7 @@
 //! With feature `page`, `GET /page.css` and `GET /page.js` are what acted pages load.
 //!
 //! 1. Bodies are JSON or forms. Where a person goes on from there, a form is answered with 303, as a browser
-//!    expects; unless it accepts JSON.
+//!    expects; unless it accepts JSON. So is a stop that finds nothing left to end: Exit always leads out.
 //! 2. `access` is `read_only` (default) or `read_write`; `duration` is in seconds; times are RFC 3339.
 //! 3. Unknown fields are refused, and every refusal of a body names the field. An empty body has no type: what
 //!    `Content-Type` says of it is ignored.
@@ -70,10 +70,11 @@ use serde::{Serialize, de::DeserializeOwned};
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 use uuid::Uuid;
 
-pub(crate) use self::live::{News, news, tell, tell_start};
+pub(crate) use self::live::News;
 use self::wire::{
-    ChangeFields, Current, Ended, EventsPage, Fields, ListQuery, OneSession, SessionsPage,
-    StartAnswer, TokenAnswer, TokenFields, TrailQuery, UsersPage, UsersQuery,
+    ChangeFields, Current, Ended, EventsPage, Fields, ListQuery, NoUserFields, OneSession,
+    SessionsPage, StartAnswer, StopFields, TokenAnswer, TokenFields, TrailQuery, UsersPage,
+    UsersQuery,
 };
 use crate::{
     audit::{TrailFilter, TrailPage},
@@ -85,6 +86,7 @@ use crate::{
     vet::Refusal,
 };
 
+mod bodies;
 mod export;
 mod live;
 mod openapi;
@@ -165,7 +167,7 @@ async fn start_user(State(impersonation): State<Impersonation>, request: Request
 /// Start to act as the anonymous visitor. The fields that name a user have no place here.
 #[utoipa::path(
     post, path = "/anon",
-    request_body(content((Fields = "application/json"), (Fields = "application/x-www-form-urlencoded"))),
+    request_body(content((NoUserFields = "application/json"), (NoUserFields = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "Started", body = StartAnswer),
         (status = 303, description = "Started, for a form", headers(("location" = String))),
@@ -178,7 +180,7 @@ async fn start_anonymous(State(impersonation): State<Impersonation>, request: Re
 /// Start to act as the service role, which needs a right of its own. The fields that name a user have no place here.
 #[utoipa::path(
     post, path = "/service",
-    request_body(content((Fields = "application/json"), (Fields = "application/x-www-form-urlencoded"))),
+    request_body(content((NoUserFields = "application/json"), (NoUserFields = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "Started", body = StartAnswer),
         (status = 303, description = "Started, for a form", headers(("location" = String))),
@@ -198,30 +200,42 @@ async fn start_as(
     call.answer(impersonation, answer)
 }
 
-/// End one's own sessions.
+/// End one's own sessions, or one of them.
 #[utoipa::path(
     delete, path = "/",
+    request_body(content((StopFields = "application/json"), (StopFields = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "Ended", body = Ended),
-        (status = 303, description = "Ended, for a form", headers(("location" = String))),
+        (status = 303, description = "Ended, or nothing left to end, for a form", headers(("location" = String))),
     )
 )]
 async fn stop(State(impersonation): State<Impersonation>, request: Request) -> Response {
-    let (call, _) = Call::of(request);
-    call.lead_out(&impersonation).await
+    end_own(&impersonation, request).await
 }
 
-/// End one's own sessions.
+/// End one's own sessions, or one of them.
 #[utoipa::path(
     post, path = "/end",
+    request_body(content((StopFields = "application/json"), (StopFields = "application/x-www-form-urlencoded"))),
     responses(
         (status = 200, description = "Ended", body = Ended),
-        (status = 303, description = "Ended, for a form", headers(("location" = String))),
+        (status = 303, description = "Ended, or nothing left to end, for a form", headers(("location" = String))),
     )
 )]
 async fn end(State(impersonation): State<Impersonation>, request: Request) -> Response {
-    let (call, _) = Call::of(request);
-    call.lead_out(&impersonation).await
+    end_own(&impersonation, request).await
+}
+
+async fn end_own(impersonation: &Impersonation, request: Request) -> Response {
+    let (call, body) = Call::of(request);
+    let answer = call.stop(impersonation, body).await;
+    let mut response = call.answer(impersonation, answer);
+    // Whatever there was to end: this browser wants to be its own again.
+    add_cookies(&mut response, impersonation.inner.cleared_cookies());
+    // The page that this comes from has the marker, and the next one must not be taken for one of its links.
+    let no_referrer = HeaderValue::from_static("no-referrer");
+    response.headers_mut().insert(REFERRER_POLICY, no_referrer);
+    response
 }
 
 /// One's own newest active session.
@@ -379,7 +393,10 @@ impl Call {
         subject: Option<Subject>,
     ) -> Result<Begun, Rejection> {
         let inner = &impersonation.inner;
-        let fields = self.fields::<Fields>(body).await;
+        let fields = match subject {
+            Some(_) => self.fields::<NoUserFields>(body).await.map(Fields::from),
+            None => self.fields::<Fields>(body).await,
+        };
         let asked = match (&subject, &fields) {
             (Some(subject), _) => Some(subject.clone()),
             (None, Ok(fields)) => fields.subject(),
@@ -411,26 +428,22 @@ impl Call {
     async fn stop(
         &self,
         impersonation: &Impersonation,
+        body: Body,
     ) -> Result<(Ended, String, Cookies), Rejection> {
-        match impersonation.stop(&self.parts).await {
-            // Someone who presses "Exit" on a page that is older than the session's end wants out all the same.
+        let fields = self.fields::<StopFields>(body).await;
+        let session = fields.and_then(StopFields::session);
+        let ended = match session.map_err(Rejection::invalid)? {
+            Some(id) => impersonation.stop_one(&self.parts, id).await.map(drop),
+            None => impersonation.stop(&self.parts).await.map(drop),
+        };
+        match ended {
+            // The page is older than the end of its session. Whoever wants to get out of it gets out.
             Err(rejection)
-                if rejection.kind() == RejectionKind::NothingToEnd && self.is_from_a_page() => {}
-            stopped => drop(stopped?),
+                if rejection.kind() == RejectionKind::NothingToEnd && self.wants_page() => {}
+            ended => ended?,
         }
         let to = impersonation.inner.after_stop.clone();
         Ok((Ended::default(), to, Cookies::new()))
-    }
-
-    async fn lead_out(&self, impersonation: &Impersonation) -> Response {
-        let answer = self.stop(impersonation).await;
-        let mut response = self.answer(impersonation, answer);
-        // Whatever there was to end: this browser wants to be its own again.
-        add_cookies(&mut response, impersonation.inner.cleared_cookies());
-        // The page that this comes from has the marker, and the next one must not be taken for one of its links.
-        let no_referrer = HeaderValue::from_static("no-referrer");
-        response.headers_mut().insert(REFERRER_POLICY, no_referrer);
-        response
     }
 
     async fn change(
@@ -630,8 +643,8 @@ impl Call {
         })
     }
 
-    /// A form without a script: a person waits for the next page.
-    fn is_from_a_page(&self) -> bool {
+    /// A person with a browser sent a form, and goes on from there.
+    fn wants_page(&self) -> bool {
         self.is_form() && !accepts_json(&self.parts.headers)
     }
 
@@ -653,7 +666,7 @@ impl Call {
             Ok(answer) => answer,
             Err(rejection) => return self.refuse(impersonation, rejection),
         };
-        let mut response = if self.is_from_a_page() {
+        let mut response = if self.wants_page() {
             let location = HeaderValue::try_from(to);
             let location = location.unwrap_or_else(|_| HeaderValue::from_static("/"));
             (StatusCode::SEE_OTHER, [(LOCATION, location)]).into_response()

@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 
+use super::bodies;
 use crate::rejection::{
     Problem,
     RejectionKind::{self, *},
@@ -61,7 +62,10 @@ const START: &[RejectionKind] = &[
 fn refusals(method: &str, path: &str) -> Vec<RejectionKind> {
     let own: (&[RejectionKind], &[RejectionKind]) = match (method, path) {
         ("post", "/" | "/start" | "/anon" | "/service") => (ADMIN, START),
-        ("delete", "/") | ("post", "/end") => (&[Unauthenticated], &[NothingToEnd, CrossSite]),
+        ("delete", "/") | ("post", "/end") => (
+            &[Unauthenticated],
+            &[InvalidRequest, NothingToEnd, CrossSite],
+        ),
         ("get", "/") => (&[Unauthenticated], &[]),
         ("patch", "/") => (
             ADMIN,
@@ -96,8 +100,15 @@ pub(super) fn document(control_path: Option<&str>) -> Bytes {
             if let Some(responses) = operation["responses"].as_object_mut() {
                 refuse(responses, refusals(method, path));
             }
+            let parameters = operation
+                .get_mut("parameters")
+                .and_then(Value::as_array_mut);
+            for parameter in parameters.into_iter().flatten() {
+                bodies::not_null(&mut parameter["schema"]);
+            }
         }
     }
+    bodies::describe(&mut document);
     // The paths as they are called: a reader would make `/impersonation/` of a server `/impersonation` and a path `/`,
     // which is another one. Without a path of our own they are relative to where the document is.
     let mount = control_path.map(|path| path.trim_end_matches('/'));

@@ -3,7 +3,7 @@
 //!
 //! `admin_user_id` is our actor, `target_user_id` our subject, `impersonation_type` the subject's kind.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 use time::OffsetDateTime;
@@ -19,20 +19,31 @@ use crate::{
     directory::DirectoryUser,
     identity::{Access, Subject, UserId},
     impersonation::{ChangeRequest, SessionWithUser, StartRequest},
+    marker::MAX_REASON,
     people::People,
     rejection::Rejection,
     session::{EndedReason, Page, Session, SessionFilter, SessionId, SessionList, SubjectKind},
 };
 
 /// The most sessions, events or users in one page.
-const MAX_LIMIT: usize = 500;
+const MAX_LIMIT: u32 = 500;
+
+/// The largest `offset`.
+const MAX_OFFSET: u32 = 2_147_483_647;
+/// The longest `duration`, in seconds: more than thirty years.
+const MAX_DURATION: u32 = 999_999_999;
+/// What a [`UserId`] is made of.
+const USER_ID: &str = r"^(?!~(anon|service)$)[^\u0000-\u001f\u007f-\u009f]+$";
+/// What a person may write: something that is no space, and nothing that a keyboard does not write.
+const WRITTEN: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
+const NO_CONTROLS: &str = r"^[^\u0000-\u0008\u000b\u000c\u000e-\u001f\u007f-\u009f]*$";
 
 /// The fields of a start. All optional here, so that what is missing can be named.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(
     title = "Start",
-    description = "A start. One of `target_user_id`, `email` and `public_id`, but for `/anon` and `/service`.",
+    description = "A start as a user, whom exactly one of `target_user_id`, `email` and `public_id` names.",
     examples(
         json!({"target_user_id": "ines", "reason": "ticket 4711: cannot pay"}),
         json!({
@@ -44,26 +55,53 @@ const MAX_LIMIT: usize = 500;
 pub(super) struct Fields {
     /// The user's id.
     #[serde(default, deserialize_with = "text_or_number")]
-    #[schema(schema_with = text_or_number_schema)]
+    #[schema(schema_with = target_schema)]
     target_user_id: Option<String>,
     /// The user's e-mail address instead.
     email: Option<String>,
     /// The user's public id instead.
     public_id: Option<String>,
     /// Why: not blank, at most 500 characters.
-    #[schema(required = true, nullable = false, min_length = 1)]
+    #[schema(required = true, schema_with = reason_schema)]
     reason: Option<String>,
     /// Default: `read_only`.
     #[schema(value_type = Option<Access>)]
     access: Option<String>,
     /// The case that this belongs to, at most 128 characters.
+    #[schema(schema_with = ticket_schema)]
     ticket: Option<String>,
     /// In seconds. Default: as long as is allowed.
     #[serde(default, deserialize_with = "text_or_number")]
-    #[schema(schema_with = text_or_number_schema)]
+    #[schema(schema_with = duration_schema)]
     duration: Option<String>,
     /// Where a browser goes then: a path on this host.
     pub(super) next: Option<String>,
+}
+
+/// The fields of a start as someone who is no user.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(
+    title = "StartWithoutUser",
+    description = "A start as the anonymous visitor or the service role.",
+    examples(json!({"reason": "ticket 4711: what do visitors see?"}))
+)]
+pub(super) struct NoUserFields {
+    /// Why: not blank, at most 500 characters.
+    #[schema(required = true, schema_with = reason_schema)]
+    reason: Option<String>,
+    /// Default: `read_only`.
+    #[schema(value_type = Option<Access>)]
+    access: Option<String>,
+    /// The case that this belongs to, at most 128 characters.
+    #[schema(schema_with = ticket_schema)]
+    ticket: Option<String>,
+    /// In seconds. Default: as long as is allowed.
+    #[serde(default, deserialize_with = "text_or_number")]
+    #[schema(schema_with = duration_schema)]
+    duration: Option<String>,
+    /// Where a browser goes then: a path on this host.
+    next: Option<String>,
 }
 
 /// The fields of a change.
@@ -75,15 +113,24 @@ pub(super) struct Fields {
 )]
 pub(super) struct ChangeFields {
     /// Why: not blank, at most 500 characters.
-    #[schema(required = true, nullable = false, min_length = 1)]
+    #[schema(required = true, schema_with = reason_schema)]
     reason: Option<String>,
     /// The new access.
     #[schema(value_type = Option<Access>)]
     access: Option<String>,
     /// How long from now, in seconds.
     #[serde(default, deserialize_with = "text_or_number")]
-    #[schema(schema_with = text_or_number_schema)]
+    #[schema(schema_with = duration_schema)]
     duration: Option<String>,
+}
+
+/// The fields of a stop. Whatever else there is names nobody, and is not looked at (rule S5).
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(title = "Stop", examples(json!({"session_id": "019aa0f3-5c00-7000-8000-000000000001"})))]
+pub(super) struct StopFields {
+    /// Only this one of one's own sessions. Default: all of them.
+    #[schema(value_type = Option<Uuid>)]
+    session_id: Option<String>,
 }
 
 /// The fields of a refresh.
@@ -96,9 +143,10 @@ pub(super) struct ChangeFields {
 )]
 pub(super) struct TokenFields {
     /// From the answer of a start, or of another refresh.
-    #[schema(required = true, nullable = false)]
+    #[schema(required = true, nullable = false, min_length = 1)]
     refresh_token: Option<String>,
     /// `refresh_token`, for clients of OAuth 2.0.
+    #[schema(schema_with = grant_type_schema)]
     grant_type: Option<String>,
 }
 
@@ -111,14 +159,24 @@ pub(super) struct ListQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<String>,
     /// Without this many of the newest. Not together with `cursor`.
-    #[param(value_type = Option<u32>)]
+    #[param(value_type = Option<u32>, maximum = 2_147_483_647)]
     offset: Option<String>,
     /// The `next_cursor` of another page.
     #[param(value_type = Option<Uuid>)]
     cursor: Option<String>,
     /// Those of this admin. Others' need the right to list sessions.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(?!~(anon|service)$)[^\u0000-\u001f\u007f-\u009f]+$"
+    )]
     admin_user_id: Option<String>,
     /// Those for this user.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(?!~(anon|service)$)[^\u0000-\u001f\u007f-\u009f]+$"
+    )]
     target_user_id: Option<String>,
     /// Those of this type.
     #[param(value_type = Option<SubjectKind>)]
@@ -143,13 +201,23 @@ pub(super) struct TrailQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<String>,
     /// Without this many of the newest. Not together with `cursor`.
-    #[param(value_type = Option<u32>)]
+    #[param(value_type = Option<u32>, maximum = 2_147_483_647)]
     offset: Option<String>,
     /// The `next_cursor` of another page.
     cursor: Option<String>,
     /// Those of this admin. Others' need the right to read the trail.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(?!~(anon|service)$)[^\u0000-\u001f\u007f-\u009f]+$"
+    )]
     admin_user_id: Option<String>,
     /// Those about this user.
+    #[param(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^(?!~(anon|service)$)[^\u0000-\u001f\u007f-\u009f]+$"
+    )]
     target_user_id: Option<String>,
     /// Those about this type of subject.
     #[param(value_type = Option<SubjectKind>)]
@@ -179,7 +247,7 @@ pub(super) struct UsersQuery {
     #[param(value_type = Option<u32>, minimum = 1, maximum = 500)]
     limit: Option<String>,
     /// The `next_offset` of another page.
-    #[param(value_type = Option<u32>)]
+    #[param(value_type = Option<u32>, maximum = 2_147_483_647)]
     offset: Option<String>,
 }
 
@@ -421,8 +489,7 @@ impl Fields {
             .into_iter()
             .filter_map(|(name, target)| Some((name, target?)));
         let mut start = match (subject, given.next()) {
-            (Some(subject), None) => StartRequest::new(subject, reason),
-            (Some(_), Some((name, _))) => return Err(format!("`{name}` has no place here")),
+            (Some(subject), _) => StartRequest::new(subject, reason),
             (None, None) => {
                 return Err("`target_user_id`, `email` or `public_id` is missing".to_owned());
             }
@@ -447,6 +514,28 @@ impl Fields {
             start = start.with_duration(parse_duration(&duration)?);
         }
         Ok(start)
+    }
+}
+
+impl From<NoUserFields> for Fields {
+    fn from(fields: NoUserFields) -> Self {
+        Self {
+            reason: fields.reason,
+            access: fields.access,
+            ticket: fields.ticket,
+            duration: fields.duration,
+            next: fields.next,
+            ..Self::default()
+        }
+    }
+}
+
+// === impl StopFields ===
+
+impl StopFields {
+    /// The one session that is meant.
+    pub(super) fn session(self) -> Result<Option<SessionId>, String> {
+        parse_session(self.session_id)
     }
 }
 
@@ -506,7 +595,7 @@ impl ListQuery {
             return Err("`offset` and `cursor` exclude each other".to_owned());
         }
         if let Some(offset) = self.offset {
-            page.offset = parse("offset", &offset, "a number from 0")?;
+            page.offset = parse_offset(&offset)?;
         }
         page.before = self
             .cursor
@@ -528,11 +617,7 @@ impl TrailQuery {
         };
         filter.subject = parse_user("target_user_id", self.target_user_id)?.map(Subject::User);
         filter.kind = parse_kind(self.impersonation_type.as_deref())?;
-        filter.session = self
-            .session_id
-            .map(|text| parse::<Uuid>("session_id", &text, "the `id` of a session"))
-            .transpose()?
-            .map(SessionId);
+        filter.session = parse_session(self.session_id)?;
         filter.name = self
             .name
             .map(|name| EventName::named(&name).ok_or("`name` must be the name of an event"))
@@ -547,7 +632,7 @@ impl TrailQuery {
             return Err("`offset` and `cursor` exclude each other".to_owned());
         }
         if let Some(offset) = self.offset {
-            page.offset = parse("offset", &offset, "a number from 0")?;
+            page.offset = parse_offset(&offset)?;
         }
         page.after = self.cursor.map(TrailCursor);
         Ok((filter, page, limit))
@@ -560,14 +645,11 @@ impl UsersQuery {
     /// Text, limit, offset.
     pub(super) fn into_search(self) -> Result<(String, usize, usize), String> {
         let limit = self.limit.as_deref().map(parse_limit).transpose()?;
-        let offset = self
-            .offset
-            .map(|text| parse::<u32>("offset", &text, "a number from 0"));
-        let offset = offset.transpose()?.unwrap_or(0);
+        let offset = self.offset.as_deref().map(parse_offset).transpose()?;
         Ok((
             self.q.unwrap_or_default(),
             limit.unwrap_or(50),
-            offset as usize,
+            offset.unwrap_or(0),
         ))
     }
 }
@@ -762,17 +844,28 @@ pub(super) fn form_fields(body: &[u8]) -> Result<serde_json::Value, String> {
     Ok(fields.into())
 }
 
+fn parse_session(id: Option<String>) -> Result<Option<SessionId>, String> {
+    let parsed = id.map(|id| parse("session_id", &id, "the `id` of a session"));
+    parsed.transpose()
+}
+
 fn parse_duration(seconds: &str) -> Result<Duration, String> {
-    parse("duration", seconds, "a whole number of seconds").map(Duration::from_secs)
+    let seconds = parse_within("duration", seconds, 1..=MAX_DURATION)?;
+    Ok(Duration::from_secs(u64::from(seconds)))
 }
 
 fn parse_limit(limit: &str) -> Result<usize, String> {
-    let what = "a number from 1 to 500";
-    let limit = parse("limit", limit, what)?;
-    match (1..=MAX_LIMIT).contains(&limit) {
-        true => Ok(limit),
-        false => Err(format!("`limit` must be {what}")),
-    }
+    Ok(parse_within("limit", limit, 1..=MAX_LIMIT)? as usize)
+}
+
+fn parse_offset(offset: &str) -> Result<usize, String> {
+    Ok(parse_within("offset", offset, 0..=MAX_OFFSET)? as usize)
+}
+
+fn parse_within(name: &str, text: &str, within: RangeInclusive<u32>) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| within.contains(number));
+    let (least, most) = within.into_inner();
+    number.ok_or_else(|| format!("`{name}` must be a whole number from {least} to {most}"))
 }
 
 fn parse_user(name: &str, id: Option<String>) -> Result<Option<UserId>, String> {
@@ -821,15 +914,78 @@ fn text_or_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S
     match Option::<serde_json::Value>::deserialize(deserializer)? {
         None | Some(serde_json::Value::Null) => Ok(None),
         Some(serde_json::Value::String(text)) => Ok(Some(text)),
-        Some(serde_json::Value::Number(number)) => Ok(Some(number.to_string())),
-        Some(_) => Err(D::Error::custom("expected text or a number")),
+        Some(serde_json::Value::Number(number)) if whole(&number).is_some() => {
+            Ok(whole(&number).map(|whole| whole.to_string()))
+        }
+        Some(_) => Err(D::Error::custom("expected text or a whole number")),
     }
 }
 
-fn text_or_number_schema() -> Schema {
-    let types = vec![Type::String, Type::Integer, Type::Null];
-    let object = ObjectBuilder::new().schema_type(SchemaType::Array(types));
-    Schema::Object(object.build())
+/// In JSON 5.0 is a whole number, too.
+fn whole(number: &serde_json::Number) -> Option<i64> {
+    const END: f64 = i64::MAX as f64;
+
+    number.as_i64().or_else(|| {
+        let number = number.as_f64()?;
+        let is_whole = number.fract() == 0.0 && (-END..END).contains(&number);
+        is_whole.then_some(number as i64)
+    })
+}
+
+// === what values are like ===
+
+fn of_types(types: impl IntoIterator<Item = Type>) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::Array(types.into_iter().collect()))
+}
+
+fn target_schema() -> Schema {
+    let object = of_types([Type::String, Type::Integer, Type::Null])
+        .minimum(Some(i64::MIN))
+        .maximum(Some(i64::MAX));
+    object
+        .min_length(Some(1))
+        .max_length(Some(UserId::MAX_LEN))
+        .pattern(Some(USER_ID))
+        .description(Some("The user's id."))
+        .into()
+}
+
+fn reason_schema() -> Schema {
+    let object = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(MAX_REASON))
+        .pattern(Some(WRITTEN))
+        .description(Some("Why: not blank, at most 500 characters."));
+    object.into()
+}
+
+fn ticket_schema() -> Schema {
+    of_types([Type::String, Type::Null])
+        .max_length(Some(StartRequest::MAX_TICKET))
+        .pattern(Some(NO_CONTROLS))
+        .description(Some(
+            "The case that this belongs to, at most 128 characters.",
+        ))
+        .into()
+}
+
+fn duration_schema() -> Schema {
+    of_types([Type::String, Type::Integer, Type::Null])
+        .minimum(Some(1))
+        .maximum(Some(MAX_DURATION))
+        .pattern(Some(r"^\+?0*[1-9][0-9]{0,8}$"))
+        .description(Some(
+            "In seconds, from now. Default: as long as is allowed.",
+        ))
+        .into()
+}
+
+fn grant_type_schema() -> Schema {
+    of_types([Type::String, Type::Null])
+        .enum_values(Some([Some("refresh_token"), None]))
+        .description(Some("`refresh_token`, for clients of OAuth 2.0."))
+        .into()
 }
 
 fn event_name_schema() -> Schema {
@@ -837,5 +993,5 @@ fn event_name_schema() -> Schema {
     let object = ObjectBuilder::new()
         .schema_type(Type::String)
         .enum_values(Some(names));
-    Schema::Object(object.build())
+    object.into()
 }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     BoxError, Map,
-    audit::AuditEvent,
+    event::AuditEvent,
     identity::{Subject, UserId},
 };
 
@@ -96,6 +96,8 @@ impl Default for Kept {
 impl Kept {
     fn hear(&self, change: &SessionChange) {
         match change {
+            // That there was none is never kept.
+            SessionChange::Started(_) => {}
             SessionChange::Ended(id, _) => self.forget(*id),
             SessionChange::Updated(session) => self.forget(session.id),
             SessionChange::Unknown => self.clear(),

@@ -1608,6 +1608,16 @@ async fn s9_changes_are_heard_of<S: SessionStore>(check: Check<S>) {
     let first = check
         .given(check.session(&ada, "ines", Duration::ZERO))
         .await;
+    let heard = heard_start(&mut news, "S9: `start`", first.id).await;
+    assert_eq!(
+        facts(&heard),
+        facts(&first),
+        "S9: the news of a start has the session"
+    );
+    let refused = check.session(&ada, "ines", MICRO);
+    let refused_id = refused.id;
+    check.refused(refused, &no_limits(), "S2").await;
+
     let raise = update(Some(Access::ReadWrite), Some(at(HOUR)));
     let raised = check.update(first.id, raise, SECOND).await;
     let raised = raised.expect("S6: an active session can be changed");
@@ -1624,6 +1634,7 @@ async fn s9_changes_are_heard_of<S: SessionStore>(check: Check<S>) {
     let second = check.session(&ada, "ines", MINUTE);
     let second = check.started(second, &replacing, "S2").await.session;
     heard_end(&mut news, "S9: a replacing `start`", first.id, "replaced").await;
+    heard_start(&mut news, "S9: a replacing `start`", second.id).await;
 
     check
         .end(second.id, EndedReason::AdminLogout, 2 * MINUTE)
@@ -1649,22 +1660,29 @@ async fn s9_changes_are_heard_of<S: SessionStore>(check: Check<S>) {
         .await;
 
     // All of it, in order, by the other listener: and nothing that did not happen.
-    let mut ends = Vec::new();
+    let (mut starts, mut ends) = (Vec::new(), Vec::new());
+    let ours = [&first, &second, &third, &fourth, &fifth].map(|session| session.id);
     while ends.last() != Some(&(fifth.id, "subject_gone")) {
-        let end = wait_for(
-            &mut other_news,
-            "S9: a second listener",
-            |change| match change {
-                SessionChange::Ended(id, reason) => Some((*id, reason.as_str())),
-                _ => None,
-            },
-        );
-        let end = end.await;
-        let ours = [&first, &second, &third, &fourth, &fifth];
-        if ours.iter().any(|session| session.id == end.0) && !ends.contains(&end) {
-            ends.push(end);
+        let change = wait_for(&mut other_news, "S9: a second listener", |change| {
+            Some(change.clone())
+        });
+        match change.await {
+            SessionChange::Started(session) => {
+                assert_ne!(session.id, refused_id, "S9: what is refused is no news");
+                if ours.contains(&session.id) && !starts.contains(&session.id) {
+                    starts.push(session.id);
+                }
+            }
+            SessionChange::Ended(id, reason) => {
+                let end = (id, reason.as_str());
+                if ours.contains(&id) && !ends.contains(&end) {
+                    ends.push(end);
+                }
+            }
+            _ => {}
         }
     }
+    assert_eq!(starts, ours, "S9: every listener hears of every start");
     let wanted = [
         (first.id, "replaced"),
         (second.id, "admin_logout"),
@@ -1676,6 +1694,18 @@ async fn s9_changes_are_heard_of<S: SessionStore>(check: Check<S>) {
         ends, wanted,
         "S9: every listener hears of every end, once it happened"
     );
+}
+
+async fn heard_start(
+    news: &mut mpsc::UnboundedReceiver<SessionChange>,
+    rule: &str,
+    started: SessionId,
+) -> Arc<Session> {
+    let heard = wait_for(news, rule, |change| match change {
+        SessionChange::Started(session) if session.id == started => Some(session.clone()),
+        _ => None,
+    });
+    heard.await
 }
 
 async fn heard_end(

@@ -161,6 +161,8 @@ impl Lives {
 
     pub(crate) fn hear(&self, change: &SessionChange) {
         match change {
+            // Its first acted request makes the entry.
+            SessionChange::Started(_) => {}
             SessionChange::Ended(id, reason) => self.end(*id, *reason),
             SessionChange::Updated(session) => {
                 if let Some(live) = self.by_id.pin().get(&session.id) {

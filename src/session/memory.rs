@@ -218,7 +218,9 @@ impl SessionStore for MemorySessions {
                 ended,
             }
         };
-        self.publish(&ends(&started.ended));
+        let mut changes = ends(&started.ended);
+        changes.push(SessionChange::Started(started.session.clone()));
+        self.publish(&changes);
         Ok(started)
     }
 

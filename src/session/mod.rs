@@ -9,11 +9,10 @@ use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 use crate::{
     BoxError,
-    audit::AuditEvent,
+    event::AuditEvent,
     identity::{Access, Rank, Subject, UserId},
 };
 
@@ -24,14 +23,10 @@ pub(crate) mod live;
 mod memory;
 
 pub use self::{cached::Cached, memory::MemorySessions};
+pub use crate::identity::SessionId;
 
 /// The window of rule S3.
 const HOUR: Duration = Duration::from_secs(60 * 60);
-
-/// A session's id: a UUID v7, so that newer ones sort after older ones (rule S7).
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct SessionId(pub Uuid);
 
 /// A started, bounded, reasoned permission of one actor to act as one subject (rule S7).
 ///
@@ -206,10 +201,12 @@ pub struct SessionList {
     pub next: Option<SessionId>,
 }
 
-/// Something that happened to sessions, here or on another replica.
+/// Something that happened to sessions, here or on another replica. The same may be told more than once.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SessionChange {
+    /// It started.
+    Started(Arc<Session>),
     /// It ended.
     Ended(SessionId, EndedReason),
     /// Its access or its end changed.
@@ -329,28 +326,6 @@ pub trait SessionStore: Send + Sync + 'static {
     /// it has to be asked each time. The default: always.
     fn hears_all(&self) -> bool {
         true
-    }
-}
-
-// === impl SessionId ===
-
-impl std::str::FromStr for SessionId {
-    type Err = uuid::Error;
-
-    fn from_str(id: &str) -> Result<Self, uuid::Error> {
-        id.parse().map(Self)
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionId({})", self.0)
     }
 }
 

@@ -13,6 +13,7 @@ use http::{Request, Response, request::Parts};
 use time::macros::datetime;
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, service_fn};
+use uuid::Uuid;
 
 use super::{live::Lives, *};
 use crate::{
@@ -439,7 +440,8 @@ async fn a_listener_may_use_the_store() {
     let session = started(&store, session("ada", "ines", Duration::ZERO)).await;
     let ended = store.end(session.id, EndedReason::Manual, NOON).await;
     assert!(ended.unwrap().is_some());
-    assert_eq!(answers.try_recv(), Ok((false, true)));
+    assert_eq!(answers.try_recv(), Ok((true, true)), "of the start");
+    assert_eq!(answers.try_recv(), Ok((false, true)), "of the end");
 }
 
 // === Cached ===

@@ -109,6 +109,34 @@ impl Api {
         answer
     }
 
+    /// The document and the server say the same of this body.
+    async fn agrees(&self, method: &str, path: &str, content_type: &str, body: &Value, fits: bool) {
+        let mount = format!("{MOUNT}{}", path.trim_end_matches('/'));
+        let content = &self.document["paths"][mount][method]["requestBody"]["content"];
+        let schema = &content[content_type]["schema"];
+        assert!(schema.is_object(), "{method} {path} {content_type}");
+        let said = self.is_valid(schema, body);
+        assert_eq!(said, fits, "the document: {method} {path} {body}");
+
+        let mut request = request(method, "root", path, Some(body.clone()));
+        if content_type != "application/json" {
+            let mut fields = form_urlencoded::Serializer::new(String::new());
+            for (name, value) in body.as_object().unwrap() {
+                fields.append_pair(name, value.as_str().unwrap());
+            }
+            *request.body_mut() = Body::from(fields.finish());
+            let content_type = content_type.parse().unwrap();
+            request.headers_mut().insert("content-type", content_type);
+        }
+        let answer = self.send(request).await;
+        let is_invalid = answer.status == StatusCode::BAD_REQUEST;
+        assert_eq!(
+            !is_invalid, fits,
+            "the server: {method} {path} {body}: {}",
+            answer.text
+        );
+    }
+
     /// Whether the document told of such an answer.
     fn fits(&self, method: &str, path: &str, answer: &Answer) {
         let below = path.strip_prefix(MOUNT).unwrap();
@@ -160,8 +188,18 @@ impl Api {
             let target = self.document.pointer(reference.strip_prefix('#').unwrap());
             return self.is_valid(target.expect("a schema"), value);
         }
-        if let Some(any) = schema["oneOf"].as_array().or(schema["anyOf"].as_array()) {
-            return any.iter().any(|schema| self.is_valid(schema, value));
+        let matching = |of: &str| {
+            let all = schema[of].as_array()?;
+            Some(all.iter().filter(|one| self.is_valid(one, value)).count())
+        };
+        if matching("oneOf").is_some_and(|matching| matching != 1) || matching("anyOf") == Some(0) {
+            return false;
+        }
+        if schema
+            .get("not")
+            .is_some_and(|not| self.is_valid(not, value))
+        {
+            return false;
         }
         let is = |name: &str| match name {
             "object" => value.is_object(),
@@ -180,7 +218,19 @@ impl Api {
         };
         let fits_enum = schema["enum"]
             .as_array()
-            .is_none_or(|all| all.contains(value));
+            .is_none_or(|all| all.contains(value))
+            && schema.get("const").is_none_or(|only| only == value);
+        let within = |least: &str, most: &str, number: i64| {
+            schema[least].as_i64().is_none_or(|least| least <= number)
+                && schema[most].as_i64().is_none_or(|most| number <= most)
+        };
+        let fits_bounds = match value {
+            Value::String(text) => within("minLength", "maxLength", text.chars().count() as i64),
+            Value::Number(number) => number
+                .as_i64()
+                .is_none_or(|number| within("minimum", "maximum", number)),
+            _ => true,
+        };
         let fits_format = match (schema["format"].as_str(), value.as_str()) {
             (Some("date-time"), Some(text)) => {
                 time::OffsetDateTime::parse(text, &Rfc3339).is_ok() && text.ends_with('Z')
@@ -198,19 +248,26 @@ impl Api {
                 .iter()
                 .all(|item| self.is_valid(&schema["items"], item))
         });
-        // What is not described is not told.
+        // What is not described is not told; a schema without a type is a part of one that has it.
         let fits_properties = value.as_object().is_none_or(|fields| {
             let described = schema["properties"].as_object();
             described.is_none_or(|described| {
-                let fits = |(key, value): (&String, &Value)| {
-                    described
-                        .get(key)
-                        .is_some_and(|schema| self.is_valid(schema, value))
+                let others = &schema["additionalProperties"];
+                let takes_any = schema["type"].is_null() || *others == true;
+                let fits = |(key, value): (&String, &Value)| match described.get(key) {
+                    Some(schema) => self.is_valid(schema, value),
+                    None => takes_any || others.is_object() && self.is_valid(others, value),
                 };
                 fields.iter().all(fits)
             })
         });
-        fits_type && fits_enum && fits_format && has_all && fits_items && fits_properties
+        fits_type
+            && fits_enum
+            && fits_bounds
+            && fits_format
+            && has_all
+            && fits_items
+            && fits_properties
     }
 }
 
@@ -381,6 +438,151 @@ async fn examples_in_the_document_fit_their_schemas() {
     );
 }
 
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn what_the_document_says_of_a_body_is_what_the_server_takes() {
+    use tower_impersonation::token::{Tokens, jsonwebtoken};
+
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let api = Api::with(|builder| {
+        let tokens = Tokens::hs256("https://shop.example", "shop", "k1", &[7; 32]);
+        let builder = builder.tokens(tokens).replace_active();
+        builder.starts_per_hour(1_000)
+    })
+    .await;
+    let start = |fields: Value| -> Value {
+        let mut start = json!({"reason": "ticket 4711"});
+        let fields = fields.as_object().unwrap().clone();
+        start.as_object_mut().unwrap().extend(fields);
+        start
+    };
+    let id = "019aa0f3-5c00-7000-8000-000000000001";
+    let of_user = |fields: Value| {
+        let mut fields = start(fields);
+        fields["target_user_id"] = "ines".into();
+        fields
+    };
+    let long = "x".repeat(129);
+    #[rustfmt::skip]
+    let bodies = [
+        ("post", "/", start(json!({"target_user_id": "ines"})), true),
+        ("post", "/", start(json!({"target_user_id": 7})), true),
+        ("post", "/", start(json!({"target_user_id": 7.5})), false),
+        ("post", "/", start(json!({"target_user_id": true})), false),
+        ("post", "/", start(json!({"target_user_id": ""})), false),
+        ("post", "/", start(json!({"target_user_id": long})), false),
+        ("post", "/", start(json!({"email": "ines@shop.example"})), true),
+        ("post", "/", start(json!({"email": "x", "public_id": null, "target_user_id": null})), true),
+        ("post", "/", start(json!({})), false),
+        ("post", "/", start(json!({"email": null})), false),
+        ("post", "/start", start(json!({"email": "x", "public_id": "x"})), false),
+        ("post", "/start", start(json!({"email": "x", "target_user_id": "x"})), false),
+        ("post", "/start", json!({"target_user_id": "ines"}), false),
+        ("post", "/start", json!({"target_user_id": "ines", "reason": null}), false),
+        ("post", "/start", json!({"target_user_id": "ines", "reason": ""}), false),
+        ("post", "/start", of_user(json!({"access": "read_write", "ticket": null})), true),
+        ("post", "/start", of_user(json!({"access": null, "duration": null})), true),
+        ("post", "/start", of_user(json!({"access": ""})), false),
+        ("post", "/start", of_user(json!({"ticket": long})), false),
+        ("post", "/start", of_user(json!({"duration": 600})), true),
+        ("post", "/start", of_user(json!({"duration": "600"})), true),
+        ("post", "/start", of_user(json!({"duration": 0})), false),
+        ("post", "/start", of_user(json!({"duration": 1_000_000_000})), false),
+        ("post", "/start", of_user(json!({"admin_user_id": "root"})), false),
+        ("post", "/anon", start(json!({})), true),
+        ("post", "/anon", start(json!({"target_user_id": "ines"})), false),
+        ("post", "/anon", start(json!({"target_user_id": null})), false),
+        ("post", "/service", start(json!({"email": "x"})), false),
+        ("patch", "/", start(json!({"duration": 600})), true),
+        ("patch", "/", start(json!({"access": "read_only", "duration": null})), true),
+        ("patch", "/", start(json!({})), false),
+        ("patch", "/", start(json!({"access": null, "duration": null})), false),
+        ("patch", "/", json!({"duration": 600}), false),
+        ("post", "/end", json!({}), true),
+        ("post", "/end", json!({"session_id": null, "admin_user_id": "root"}), true),
+        ("post", "/end", json!({"session_id": id}), true),
+        ("delete", "/", json!({"session_id": "x"}), false),
+        ("delete", "/", json!({"session_id": 7}), false),
+        ("delete", "/", json!([]), false),
+        ("post", "/token", json!({"refresh_token": "x", "grant_type": "refresh_token"}), true),
+        ("post", "/token", json!({"refresh_token": "x", "grant_type": null}), true),
+        ("post", "/token", json!({"refresh_token": "x", "grant_type": ""}), false),
+        ("post", "/token", json!({"grant_type": "refresh_token"}), false),
+    ];
+    for (method, path, body, fits) in bodies {
+        api.agrees(method, path, "application/json", &body, fits)
+            .await;
+    }
+    // Forms have text only, no null, and what is left empty is not given.
+    let schemas = api.document["components"]["schemas"].as_object().unwrap();
+    let of_forms = schemas.iter().filter(|(name, _)| name.ends_with("Form"));
+    let with_null = of_forms.filter(|(_, schema)| schema.to_string().contains("null"));
+    assert_eq!(with_null.count(), 0);
+    #[rustfmt::skip]
+    let forms = [
+        ("post", "/", start(json!({"target_user_id": "ines", "email": "", "public_id": ""})), true),
+        ("post", "/", of_user(json!({"access": "", "duration": "", "ticket": "", "next": ""})), true),
+        ("post", "/", start(json!({"target_user_id": "", "email": ""})), false),
+        ("post", "/", start(json!({"target_user_id": "ines", "email": "x"})), false),
+        ("post", "/", of_user(json!({"access": "null"})), false),
+        ("post", "/", json!({"target_user_id": "ines", "reason": ""}), false),
+        ("post", "/anon", start(json!({"duration": "600"})), true),
+        ("post", "/anon", start(json!({"email": ""})), true),
+        ("post", "/anon", start(json!({"email": "x"})), false),
+        ("patch", "/", start(json!({"duration": "600", "access": ""})), true),
+        ("patch", "/", start(json!({"duration": "", "access": ""})), false),
+        ("post", "/end", json!({"session_id": ""}), true),
+        ("post", "/end", json!({"session_id": "x"}), false),
+        ("post", "/token", json!({"refresh_token": "x", "grant_type": ""}), true),
+        ("post", "/token", json!({"refresh_token": "x", "grant_type": "refresh_token"}), true),
+        ("post", "/token", json!({"refresh_token": ""}), false),
+    ];
+    for (method, path, body, fits) in forms {
+        let form = "application/x-www-form-urlencoded";
+        api.agrees(method, path, form, &body, fits).await;
+    }
+}
+
+#[tokio::test]
+async fn what_the_document_says_of_a_query_is_what_the_server_takes() {
+    let api = Api::new().await;
+    let long = "x".repeat(129);
+    for path in ["/sessions", "/audit", "/audit.csv", "/users"] {
+        let mount = format!("{MOUNT}{path}");
+        let parameters = api.document["paths"][&mount]["get"]["parameters"].clone();
+        for parameter in parameters.as_array().unwrap() {
+            assert_ne!(parameter["schema"]["type"], "null", "{parameter}");
+            assert!(
+                !parameter["schema"].to_string().contains("null"),
+                "{parameter}"
+            );
+        }
+        #[rustfmt::skip]
+        let values = [
+            ("limit", json!(1)), ("limit", json!(500)), ("limit", json!(0)), ("limit", json!(501)),
+            ("offset", json!(0)), ("offset", json!(2_147_483_647)), ("offset", json!(2_147_483_648_i64)),
+            ("offset", json!(-1)), ("admin_user_id", json!("ada")), ("admin_user_id", json!("")),
+            ("admin_user_id", json!(long)), ("target_user_id", json!("")), ("target_user_id", json!("ines")),
+            ("impersonation_type", json!("anon")), ("impersonation_type", json!("")), ("is_active", json!("")),
+            ("session_id", json!("")), ("name", json!("trail.read")), ("name", json!("read")),
+            ("from", json!("2026-11-20T12:00:00Z")), ("to", json!("yesterday")),
+        ];
+        for (name, value) in values {
+            let of_name = |parameter: &&Value| parameter["name"] == name;
+            let Some(parameter) = parameters.as_array().unwrap().iter().find(of_name) else {
+                continue;
+            };
+            let text = value.as_str().map_or(value.to_string(), str::to_owned);
+            let answer = api.get("root", &format!("{path}?{name}={text}")).await;
+            let (fits, taken) = (
+                api.is_valid(&parameter["schema"], &value),
+                answer.status == StatusCode::OK,
+            );
+            assert_eq!(fits, taken, "{path} {name}={text}: {}", answer.text);
+        }
+    }
+}
+
 // === Start, current, stop ===
 
 #[tokio::test]
@@ -438,6 +640,99 @@ async fn start_current_and_stop_have_every_field_and_null_of_the_contract() {
         (&ended["ended_reason"], &ended["is_active"]),
         (&json!("manual"), &json!(false))
     );
+}
+
+#[tokio::test]
+async fn s5_a_stop_may_name_one_of_ones_own_sessions_and_nobody_elses() {
+    let api = Api::with(|builder| builder.max_active(2)).await;
+    let mut ids = HashMap::new();
+    for (who, whom) in [("ada", "ines"), ("ada", "otto"), ("abe", "mia")] {
+        let id = api.start(who, whom).await["session"]["id"].clone();
+        ids.insert(whom, id);
+    }
+    let active = async || {
+        let active = api.desk.active().await;
+        let subject = |session: &Arc<Session>| session.subject.to_string();
+        let mut active: Vec<_> = active.iter().map(subject).collect();
+        active.sort();
+        active
+    };
+    let nothing = (404, "No active impersonation session found".to_owned());
+    for (method, path) in [("delete", "/"), ("post", "/end")] {
+        for id in [&ids["mia"], &json!("019aa0f3-5c00-7000-8000-000000000001")] {
+            let body = json!({"session_id": id, "admin_user_id": "abe"});
+            let refused = api.call(method, "ada", path, Some(body)).await;
+            assert_eq!(refused.refusal(), nothing, "{method}");
+        }
+        let body = json!({"session_id": "the other one"});
+        let (status, error) = api.call(method, "ada", path, Some(body)).await.refusal();
+        assert!(status == 400 && error.contains("`session_id`"), "{error}");
+    }
+    assert_eq!(active().await, ["ines", "mia", "otto"]);
+
+    let body = || Some(json!({"session_id": ids["ines"]}));
+    let ended = api.call("post", "ada", "/end", body()).await.ok();
+    assert_eq!(ended["success"], true);
+    assert_eq!(active().await, ["mia", "otto"]);
+    let again = api.call("delete", "ada", "/", body()).await;
+    assert_eq!(again.refusal(), nothing, "it has ended");
+
+    // Needs no right but to be its actor; a form does as well.
+    api.desk.cast.dismiss("ada");
+    let fields = format!("session_id={}", ids["otto"].as_str().unwrap());
+    let ended = api.send(form("ada", "/end", &fields)).await;
+    assert_eq!(ended.status, StatusCode::SEE_OTHER);
+    assert_eq!(active().await, ["mia"]);
+    let trail = api.desk.trail().await;
+    let ends: Vec<_> = trail
+        .iter()
+        .filter(|line| line.starts_with("end"))
+        .collect();
+    assert_eq!(ends, ["end ada ines manual", "end ada otto manual"]);
+}
+
+#[tokio::test]
+async fn s5_a_stop_without_a_name_ends_all_of_ones_own() {
+    for body in [None, Some(json!({})), Some(json!({"session_id": null}))] {
+        let api = Api::with(|builder| builder.max_active(2)).await;
+        for (who, whom) in [("ada", "ines"), ("ada", "otto"), ("abe", "mia")] {
+            api.start(who, whom).await;
+        }
+        api.call("post", "ada", "/end", body).await.ok();
+        let active = api.desk.active().await;
+        assert_eq!(active.len(), 1);
+        assert_eq!(active[0].actor.as_str(), "abe");
+    }
+}
+
+#[tokio::test]
+async fn a_form_that_finds_nothing_left_to_end_leads_out_all_the_same() {
+    let api = Api::with(|builder| builder.after_stop("/desk")).await;
+    let id = api.start("ada", "ines").await["session"]["id"].clone();
+    let id = id.as_str().unwrap();
+    let path = format!("/sessions/{id}");
+    api.call("delete", "root", &path, None).await.ok();
+    let fields = format!("session_id={id}");
+    let leads_out = async || {
+        for fields in ["", &fields] {
+            let out = api.send(form("ada", "/end", fields)).await;
+            assert_eq!(out.status, StatusCode::SEE_OTHER, "{fields}: {}", out.text);
+            assert_eq!(out.headers["location"], "/desk");
+        }
+    };
+    leads_out().await;
+    api.desk.cast.dismiss("ada");
+    leads_out().await;
+
+    // Programs are told; and what is wrong is wrong in a form, too.
+    let told = api.call("post", "ada", "/end", None).await;
+    assert_eq!(told.code(), "no_active_session");
+    let accepting = with(form("ada", "/end", ""), "accept", "application/json");
+    assert_eq!(api.send(accepting).await.code(), "no_active_session");
+    let wrong = api.send(form("ada", "/end", "session_id=x")).await;
+    assert_eq!(wrong.code(), "invalid_request");
+    let nobody = api.send(form("", "/end", "")).await;
+    assert_eq!(nobody.code(), "unauthenticated");
 }
 
 #[tokio::test]
@@ -549,7 +844,7 @@ async fn a_start_is_refused_with_the_words_of_the_contract() {
             400,
             "one target too many",
         ),
-        ("ada", "/anon", body("ines"), 400, "has no place here"),
+        ("ada", "/anon", body("ines"), 400, "`target_user_id`"),
         (
             "ada",
             "/",
@@ -1386,6 +1681,29 @@ async fn sessions_are_told_live_as_they_start_change_and_end() {
 
     for (who, code) in [("", "unauthenticated"), ("mia", "not_admin")] {
         assert_eq!(api.get(who, "/events").await.code(), code);
+    }
+}
+
+/// Two handles on one store, as two replicas are on one database.
+#[tokio::test]
+async fn s9_a_stream_on_another_replica_hears_of_each_start_and_end_once() {
+    let sessions = MemorySessions::new();
+    let one = Api::on(&sessions, |builder| builder).await;
+    let other = Api::on(&sessions, |builder| builder).await;
+    let mut streams = [
+        Live::open(&one, "root").await,
+        Live::open(&other, "root").await,
+    ];
+    for subject in ["ines", "otto"] {
+        let started = one.start("ada", subject).await;
+        one.call("post", "ada", "/end", None).await.ok();
+        for stream in &mut streams {
+            for wanted in ["started", "ended"] {
+                let (name, session) = stream.event().await;
+                let id = &started["session"]["id"];
+                assert_eq!((name.as_str(), &session["id"]), (wanted, id));
+            }
+        }
     }
 }
 

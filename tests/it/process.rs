@@ -8,6 +8,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -126,6 +127,16 @@ impl Caller {
             headers: parts.headers,
             body: body.collect().await.ok()?.to_bytes(),
         })
+    }
+
+    /// The body of an answer that goes on and on, as it comes.
+    pub(crate) async fn open(&self, who: &str, path: &str) -> Incoming {
+        let uri = format!("http://{}{path}", self.authority);
+        let request = Request::get(uri).header("authorization", format!("Bearer demo-{who}"));
+        let request = request.body(Full::default()).expect("a request");
+        let answer = self.client.request(request).await.expect("it answers");
+        assert_eq!(answer.status(), StatusCode::OK);
+        answer.into_body()
     }
 
     /// The same by someone of the shop, with JSON or nothing.

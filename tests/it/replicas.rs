@@ -3,6 +3,8 @@
 use std::{collections::HashMap, time::Duration};
 
 use http::StatusCode;
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{task::JoinSet, time::timeout};
@@ -23,6 +25,9 @@ struct Desks {
     _folder: TempDir,
 }
 
+/// Sessions as they start and end.
+struct Live(Incoming);
+
 // === impl Desks ===
 
 impl Desks {
@@ -37,7 +42,7 @@ impl Desks {
         }
     }
 
-    /// As many processes as these listen for news.
+    /// As many connections listen for news.
     async fn listeners(&self) -> i64 {
         let listeners = "select count(*) from pg_stat_activity \
                          where application_name = 'tower-impersonation listener' \
@@ -49,17 +54,76 @@ impl Desks {
     /// Has Ada act as Ines in both, from what both have kept.
     async fn act(&self) {
         start(&self.one, "ada", "ines").await;
-        let listening = async { while self.listeners().await < 2 {} };
-        timeout(SOON, listening).await.expect("both listen");
+        self.listening().await;
         for desk in [&self.one, &self.two, &self.two] {
             assert_eq!(me(desk).await.status, StatusCode::OK);
         }
+    }
+
+    /// Each for sessions and for roles.
+    async fn listening(&self) {
+        let listening = async { while self.listeners().await < 4 {} };
+        timeout(SOON, listening).await.expect("both listen");
+    }
+
+    /// Why the newest session of Ada ended, if it has.
+    async fn why_ended(&self) -> Option<String> {
+        let newest = "select ended_reason from impersonation.sessions where actor = 'ada' \
+                      order by started_at desc limit 1";
+        let newest = sqlx::query_scalar(newest).fetch_one(&self.database.pool);
+        newest.await.unwrap()
+    }
+
+    /// Gives Ada another role, or by hand takes hers away.
+    async fn change_ada(&self, way: &str, role: &str) {
+        if way == "SQL" {
+            let revoke = "update impersonation.admin_roles set revoked_at = now() \
+                          where user_id = 'ada' and revoked_at is null";
+            let revoked = sqlx::query(revoke).execute(&self.database.pool).await;
+            assert_eq!(revoked.unwrap().rows_affected(), 1);
+        } else {
+            let body = json!({ "role": role });
+            let changed = call(&self.one, "root", "PUT", "/demo/users/ada", body).await;
+            assert_eq!(changed.json()["role"], role);
+        }
+    }
+
+    /// What both tell live.
+    async fn streams(&self, who: &str) -> [Live; 2] {
+        let one = Live::open(&self.one, who).await;
+        [one, Live::open(&self.two, who).await]
     }
 
     async fn close(self) {
         assert!(self.one.stop().await.success());
         assert!(self.two.stop().await.success());
         self.database.drop().await;
+    }
+}
+
+// === impl Live ===
+
+impl Live {
+    async fn open(desk: &Running, who: &str) -> Self {
+        let body = desk.caller().open(who, "/impersonation/events").await;
+        let mut live = Self(body);
+        assert_eq!(live.next().await, "retry: 3000\n\n");
+        live
+    }
+
+    async fn next(&mut self) -> String {
+        let frame = timeout(SOON, self.0.frame()).await.expect("it is told");
+        let bytes = frame.expect("it goes on").unwrap().into_data().unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
+    /// The name of the next event, and its session.
+    async fn event(&mut self) -> (String, Value) {
+        let text = self.next().await;
+        let field = |name| text.lines().find_map(|line| line.strip_prefix(name));
+        let data = field("data: ").expect("an event");
+        let name = field("event: ").expect("an event").to_owned();
+        (name, serde_json::from_str(data).unwrap())
     }
 }
 
@@ -134,27 +198,68 @@ async fn s9_what_ends_on_one_is_refused_by_the_other() {
 }
 
 #[tokio::test]
-async fn r8_who_is_demoted_on_one_is_refused_by_the_other() {
+async fn r8_who_loses_a_role_is_refused_by_both_at_once() {
     let desks = Desks::open().await;
-    desks.act().await;
-    let demoted = call(
-        &desks.one,
-        "root",
-        "PUT",
-        "/demo/users/ada",
-        json!({"role": "customer"}),
-    );
-    assert_eq!(demoted.await.status, StatusCode::OK);
-    // Not by news: roles are read for each acted request, so it is the very next one.
-    let refusal = me(&desks.two).await.refusal();
-    assert_eq!(refusal, (403, "session_ended".to_owned()));
-    refused(&desks.one).await;
-    let reason: String =
-        sqlx::query_scalar("select ended_reason from impersonation.sessions where actor = 'ada'")
-            .fetch_one(&desks.database.pool)
-            .await
-            .unwrap();
-    assert_eq!(reason, "actor_demoted");
+    for way in ["call", "SQL"] {
+        desks.act().await;
+        desks.change_ada(way, "customer").await;
+        // Not by news: roles are read for each acted request, so it is the very next one.
+        for desk in [&desks.two, &desks.one] {
+            let (status, code) = me(desk).await.refusal();
+            let codes = ["session_ended", "not_admin"];
+            assert!(status == 403 && codes.contains(&&*code), "{way}: {code}");
+        }
+        assert_eq!(
+            desks.why_ended().await.as_deref(),
+            Some("actor_demoted"),
+            "{way}"
+        );
+        desks.change_ada("call", "admin").await;
+        assert_eq!(me(&desks.two).await.status, StatusCode::FORBIDDEN, "{way}");
+    }
+    desks.close().await;
+}
+
+#[tokio::test]
+async fn r8_sessions_of_who_loses_a_role_end_without_any_request() {
+    let desks = Desks::open().await;
+    for (way, role) in [
+        ("call", "customer"),
+        ("SQL", "customer"),
+        ("call", "support"),
+    ] {
+        desks.act().await;
+        let mut streams = desks.streams("root").await;
+        desks.change_ada(way, role).await;
+        for stream in &mut streams {
+            let (name, session) = stream.event().await;
+            let why = session["ended_reason"].as_str();
+            assert_eq!((&*name, why), ("ended", Some("actor_demoted")), "{way}");
+        }
+        desks.change_ada("call", "admin").await;
+    }
+    desks.close().await;
+}
+
+#[tokio::test]
+async fn s9_streams_on_both_hear_of_each_start_and_end_once() {
+    let desks = Desks::open().await;
+    desks.listening().await;
+    let mut streams = desks.streams("root").await;
+    let mut wanted = Vec::new();
+    for desk in [&desks.one, &desks.two, &desks.one] {
+        let session = start(desk, "ada", "ines").await;
+        end(desk, "stop").await;
+        wanted.extend(["started", "ended"].map(|name| (name.to_owned(), session.clone())));
+    }
+    for stream in &mut streams {
+        let mut heard = Vec::new();
+        while heard.len() < wanted.len() {
+            let (name, session) = stream.event().await;
+            heard.push((name, session["id"].clone()));
+        }
+        assert_eq!(heard, wanted);
+    }
     desks.close().await;
 }
 
@@ -170,7 +275,7 @@ async fn s9_without_news_the_other_refuses_all_the_same() {
             .fetch_one(&desks.database.pool)
             .await
             .unwrap();
-        assert_eq!(cut, 2);
+        assert_eq!(cut, 4);
         end(&desks.one, way).await;
         assert_eq!(refused(&desks.two).await.status, StatusCode::FORBIDDEN);
     }

@@ -690,6 +690,37 @@ async fn s5_an_acted_stop_ends_its_own_session_and_no_other() {
     assert_eq!(desk.active().await, [otto]);
 }
 
+#[tokio::test]
+async fn s5_a_stop_of_one_session_is_for_its_actor_only() {
+    let desk = desk_with(|b| b.max_active(2));
+    let ines = desk.start("ada", "ines").await.unwrap().session;
+    let otto = desk.start("ada", "otto").await.unwrap().session;
+    for who in ["abe", "root", "ines", ""] {
+        let refused = desk.handle.stop_one(&parts(who), ines.id).await;
+        let kind = match who {
+            "" => RejectionKind::Unauthenticated,
+            _ => RejectionKind::NothingToEnd,
+        };
+        assert_eq!(refused.unwrap_err().kind(), kind, "{who}");
+    }
+    assert_eq!(desk.active().await.len(), 2);
+
+    // An acted request is its actor's: not the subject's, whose name it goes by.
+    desk.send(get("ada", "/?as=otto")).await;
+    let mut acted = parts("ines");
+    acted.extensions.insert(desk.echo.last().acting_as.unwrap());
+    let ended = desk.handle.stop_one(&acted, ines.id).await.unwrap();
+    assert_eq!(ended.ended_reason, Some(EndedReason::Manual));
+    assert_eq!(desk.active().await[0].id, otto.id);
+
+    // Active for this process is active, even if the store was not told yet.
+    let idle = MINUTE * 30;
+    desk.clock.advance(idle - MINUTE);
+    desk.send(get("ada", "/?as=otto")).await;
+    desk.clock.advance(MINUTE * 2);
+    desk.handle.stop_one(&parts("ada"), otto.id).await.unwrap();
+}
+
 // === S6 ===
 
 fn raise() -> ChangeRequest {

@@ -20,9 +20,11 @@
 use std::borrow::Cow;
 
 use sqlx::{
-    PgPool, SqlStr,
-    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    PgPool,
+    migrate::{MigrateError, Migrator},
 };
+
+use crate::migrations::migrations;
 
 pub(crate) mod listen;
 mod rls;
@@ -47,31 +49,10 @@ pub async fn migrate(pool: &PgPool) -> Result<(), MigrateError> {
 }
 
 fn migrator() -> Migrator {
-    let migration = |version, name, sql| {
-        Migration::new(
-            version,
-            Cow::Borrowed(name),
-            MigrationType::Simple,
-            SqlStr::from_static(sql),
-            false,
-        )
-    };
-    let mut migrator = Migrator::with_migrations(vec![
-        migration(
-            1,
-            "sessions",
-            include_str!("../../migrations/postgres/0001_sessions.sql"),
-        ),
-        migration(
-            2,
-            "trail",
-            include_str!("../../migrations/postgres/0002_trail.sql"),
-        ),
-        migration(
-            3,
-            "roles and consents",
-            include_str!("../../migrations/postgres/0003_roles_and_consents.sql"),
-        ),
+    let mut migrator = migrations([
+        include_str!("../../migrations/postgres/0001_sessions.sql"),
+        include_str!("../../migrations/postgres/0002_trail.sql"),
+        include_str!("../../migrations/postgres/0003_roles_and_consents.sql"),
     ]);
     migrator.create_schema("impersonation");
     migrator.dangerous_set_table_name("impersonation.migrations");

@@ -22,7 +22,7 @@ use tower_impersonation::{
     audit::{AuditEvent, AuditSink},
     session::{
         EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
-        SessionListener, SessionStore, SessionUpdate, StartError, Started, SubjectKind,
+        SessionListener, SessionStore, SessionUpdate, StartError, Started,
     },
 };
 use uuid::Uuid;
@@ -33,17 +33,9 @@ use super::{
 };
 use crate::{
     COUNTED,
-    columns::{self, stored},
+    columns::{self, session_columns, stored},
     listeners::Listeners,
 };
-
-/// What [`session`] reads.
-macro_rules! session_columns {
-    () => {
-        "id, actor, actor_rank, subject, role, access, reason, ticket, started_at, expires_at, idle_us, \
-         last_seen_at, ended_at, ended_reason, address, user_agent"
-    };
-}
 
 /// Sessions in PostgreSQL, for many replicas. Clones share the connection that listens.
 ///
@@ -105,8 +97,8 @@ impl PostgresSessions {
         Self::of(pool, listener)
     }
 
-    /// Listens where this pool connects to, with a connection that is not one of the pool's. Default: where
-    /// the other one connects to.
+    /// Listens where this pool connects to, with a connection that is not one of the pool's and has to be allowed
+    /// to read `impersonation.sessions`. Default: where the other one connects to.
     #[must_use]
     pub fn with_listener(self, listener: PgPool) -> Self {
         let (records_starts, starts_also_in) =
@@ -558,7 +550,11 @@ impl Hear for Ear {
                 },
                 None => SessionChange::Ended(id, EndedReason::SessionRevoked),
             },
-            // A start, a role, or what a later version tells.
+            (Some("started"), Some(id)) => match get(&mut *connection, id).await? {
+                Some(session) => SessionChange::Started(session),
+                None => SessionChange::Ended(id, EndedReason::SessionRevoked),
+            },
+            // A role, a consent, or what a later version tells.
             _ => {
                 shared.channel.alive();
                 return Ok(());
@@ -691,7 +687,7 @@ fn push_filter(list: &mut QueryBuilder<Postgres>, filter: &SessionFilter, now: O
         list.push(" and subject = ").push_bind(subject.as_str());
     }
     if let Some(kind) = filter.kind {
-        list.push(" and kind = ").push_bind(kind_name(kind));
+        list.push(" and kind = ").push_bind(columns::kind(kind));
     }
     match filter.is_active {
         Some(true) => {
@@ -712,14 +708,6 @@ fn push_filter(list: &mut QueryBuilder<Postgres>, filter: &SessionFilter, now: O
     if let Some(to) = filter.to {
         list.push(" and started_at < ")
             .push_bind(columns::to_micros(to));
-    }
-}
-
-fn kind_name(kind: SubjectKind) -> &'static str {
-    match kind {
-        SubjectKind::Anon => "anon",
-        SubjectKind::Service => "service",
-        _ => "user",
     }
 }
 

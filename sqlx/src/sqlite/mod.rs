@@ -19,14 +19,16 @@
 //! SQLite tells nobody of changes. Sessions that another process ends in the same file are seen when the file
 //! is read, so at the latest when [`Cached`](tower_impersonation::session::Cached) asks again.
 
-use std::{borrow::Cow, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
 use sqlx::{
-    SqlStr, SqlitePool,
-    migrate::{MigrateError, Migration, MigrationType, Migrator},
+    SqlitePool,
+    migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 use time::OffsetDateTime;
+
+use crate::migrations::migrations;
 
 mod sessions;
 mod trail;
@@ -69,31 +71,10 @@ pub async fn migrate(pool: &SqlitePool) -> Result<(), MigrateError> {
 }
 
 fn migrator() -> Migrator {
-    let migration = |version, name, sql| {
-        Migration::new(
-            version,
-            Cow::Borrowed(name),
-            MigrationType::Simple,
-            SqlStr::from_static(sql),
-            false,
-        )
-    };
-    let mut migrator = Migrator::with_migrations(vec![
-        migration(
-            1,
-            "sessions",
-            include_str!("../../migrations/sqlite/0001_sessions.sql"),
-        ),
-        migration(
-            2,
-            "trail",
-            include_str!("../../migrations/sqlite/0002_trail.sql"),
-        ),
-        migration(
-            3,
-            "roles and consents",
-            include_str!("../../migrations/sqlite/0003_roles_and_consents.sql"),
-        ),
+    let mut migrator = migrations([
+        include_str!("../../migrations/sqlite/0001_sessions.sql"),
+        include_str!("../../migrations/sqlite/0002_trail.sql"),
+        include_str!("../../migrations/sqlite/0003_roles_and_consents.sql"),
     ]);
     migrator.dangerous_set_table_name("impersonation_migrations");
     migrator

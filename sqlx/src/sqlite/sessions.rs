@@ -12,7 +12,7 @@ use tower_impersonation::{
     audit::{AuditEvent, AuditSink},
     session::{
         EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
-        SessionListener, SessionStore, SessionUpdate, StartError, Started, SubjectKind,
+        SessionListener, SessionStore, SessionUpdate, StartError, Started,
     },
 };
 use uuid::Uuid;
@@ -20,17 +20,9 @@ use uuid::Uuid;
 use super::{SqliteTrail, micros, time, trail};
 use crate::{
     COUNTED,
-    columns::{self, stored},
+    columns::{self, session_columns, stored},
     listeners::Listeners,
 };
-
-/// What [`session`] reads.
-macro_rules! session_columns {
-    () => {
-        "id, actor, actor_rank, subject, role, access, reason, ticket, started_at, expires_at, idle_us, \
-         last_seen_at, ended_at, ended_reason, address, user_agent"
-    };
-}
 
 /// Sessions in SQLite, for one process. Clones share their listeners.
 ///
@@ -458,7 +450,7 @@ fn push_filter(list: &mut QueryBuilder<Sqlite>, filter: &SessionFilter, now: Off
             .push_bind(subject.as_str().to_owned());
     }
     if let Some(kind) = filter.kind {
-        list.push(" and kind = ").push_bind(kind_name(kind));
+        list.push(" and kind = ").push_bind(columns::kind(kind));
     }
     match filter.is_active {
         Some(true) => {
@@ -477,14 +469,6 @@ fn push_filter(list: &mut QueryBuilder<Sqlite>, filter: &SessionFilter, now: Off
     }
     if let Some(to) = filter.to {
         list.push(" and started_at < ").push_bind(micros(to));
-    }
-}
-
-fn kind_name(kind: SubjectKind) -> &'static str {
-    match kind {
-        SubjectKind::Anon => "anon",
-        SubjectKind::Service => "service",
-        _ => "user",
     }
 }
 

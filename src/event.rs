@@ -1,4 +1,4 @@
-//! What the trail holds: [`AuditEvent`].
+//! What the trail holds: [`AuditEvent`]. Above the sessions, because a store may write the event of a start with it.
 
 use std::{
     fmt,
@@ -10,15 +10,12 @@ use serde::{Serialize, Serializer};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 use uuid::{ContextV7, Timestamp, Uuid};
 
-use crate::{
-    identity::{Access, Subject, UserId},
-    session::SessionId,
-};
+use crate::identity::{Access, SessionId, Subject, UserId};
 
 /// The longest path or route that is stored, in bytes.
-pub(super) const MAX_PATH: usize = 512;
+pub(crate) const MAX_PATH: usize = 512;
 /// The longest user agent or request id that is stored, in bytes.
-pub(super) const MAX_HEADER: usize = 256;
+pub(crate) const MAX_HEADER: usize = 256;
 
 /// One thing that happened (rule A6).
 ///
