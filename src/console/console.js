@@ -2,7 +2,8 @@
 "use strict";
 (() => {
   const QUIET = 250; // Several changes at once are one look.
-  const AGAIN = 10_000; // After a connection that the browser has given up.
+  const AGAIN = 10_000; // After a connection that the browser has given up, and each time twice as long.
+  const TRIES = 6; // Who may no longer listen need not ask for ever: each try is in the trail.
 
   // The server's clock decides; this one only counts on.
   const ahead = Date.parse(document.body.dataset.now) - Date.now();
@@ -100,6 +101,7 @@
   };
 
   let wasLost = false;
+  let tries = 0;
   const connect = () => {
     const events = new EventSource(document.body.dataset.events);
     events.onopen = () => {
@@ -107,12 +109,18 @@
       // What happened meanwhile was not heard.
       if (wasLost) changed();
       wasLost = false;
+      tries = 0;
     };
     events.onerror = () => {
       wasLost = true;
       if (events.readyState === EventSource.CLOSED) {
+        tries += 1;
+        if (tries > TRIES) {
+          say("lost", "Connection lost. Reload the page.");
+          return;
+        }
         say("lost", "Connection lost. Trying again soon.");
-        setTimeout(connect, AGAIN);
+        setTimeout(connect, AGAIN * 2 ** (tries - 1));
       } else {
         say("lost", "Connection lost. Reconnecting…");
       }

@@ -2,7 +2,7 @@
 
 use askama::Template;
 use axum::{
-    extract::{Path, Request, State},
+    extract::{Path, Request, State, rejection::PathRejection},
     response::Response,
 };
 
@@ -76,28 +76,35 @@ pub(super) async fn list(State(impersonation): State<Impersonation>, request: Re
 
 pub(super) async fn detail(
     State(impersonation): State<Impersonation>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let (visit, _) = Visit::of(impersonation, request);
-    let answer = visit.session(&id).await;
+    let answer = visit.session(named(id)).await;
     visit.answer(answer)
 }
 
 pub(super) async fn end(
     State(impersonation): State<Impersonation>,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Response {
     let (visit, _) = Visit::of(impersonation, request);
-    // What is no id is the id of nothing.
-    let id = SessionId(id.parse().unwrap_or_default());
-    let ended = visit.impersonation.revoke(&visit.call.parts, id).await;
+    let ended = visit
+        .impersonation
+        .revoke(&visit.call.parts, named(id))
+        .await;
     let answer = ended.map(|session| {
         let detail = visit.link(&format!("/sessions/{}?done=ended", session.id));
         visit.see_other(&detail)
     });
     visit.answer(answer)
+}
+
+/// What is no id is the id of nothing: whoever asks learns no more than for any other.
+fn named(id: Result<Path<String>, PathRejection>) -> SessionId {
+    let id = id.ok().and_then(|Path(id)| id.parse().ok());
+    SessionId(id.unwrap_or_default())
 }
 
 impl Visit {
@@ -171,13 +178,11 @@ impl Visit {
             .await
     }
 
-    async fn session(&self, id: &str) -> Result<Response, Rejection> {
+    async fn session(&self, id: SessionId) -> Result<Response, Rejection> {
         let actor = self.actor().await?;
         let now = self.now()?;
         let inner = &self.impersonation.inner;
         let refused = |refusal: Refusal| self.refused(None, refusal.by(actor.id()));
-        // What is no id is the id of nothing.
-        let id = SessionId(id.parse().unwrap_or_default());
         let sessions = inner.store().map_err(refused)?;
         let found = inner.ask("session store", async { sessions.get(id).await });
         let found = found.await.map_err(refused)?;

@@ -22,6 +22,7 @@ use crate::{
     marker::MAX_REASON,
     rejection::{Rejection, RejectionKind},
     session::{Page, SessionFilter},
+    vet::Refusal,
 };
 
 /// The fields that a message can stand next to.
@@ -122,7 +123,8 @@ impl Visit {
         let actor = self.actor().await?;
         let subject = self.subject_in_query()?;
         let query = Fields::of_query(&self.call.parts.uri);
-        let offer = self.offer(&actor, &subject).await?;
+        let offer = self.offer(&actor, &subject).await;
+        let offer = offer.map_err(|refusal| self.refused(Some(&subject), refusal))?;
         let shown = self.start_page(&actor, &subject, &query, Some(offer), None);
         Ok(page(&shown.await?))
     }
@@ -153,7 +155,8 @@ impl Visit {
         };
         let actor = self.actor().await?;
         let typed = Fields::of(&typed);
-        // Where that is refused as well, the form stands as it was sent.
+        // The start is in the trail; that the page asks once more is not. Where that is refused as well, the form stands
+        // as it was sent.
         let offer = match rejection.kind() {
             RejectionKind::Denied
             | RejectionKind::SubjectNotFound
@@ -181,13 +184,11 @@ impl Visit {
     }
 
     /// What a start asks, asked before.
-    async fn offer(&self, actor: &Actor, subject: &Subject) -> Result<Offer, Rejection> {
+    async fn offer(&self, actor: &Actor, subject: &Subject) -> Result<Offer, Refusal> {
         let inner = &self.impersonation.inner;
-        let vetted = inner
-            .vet(actor, subject, &self.call.parts, self.now()?)
-            .await;
-        let (grant, user) =
-            vetted.map_err(|refusal| self.refused(Some(subject), refusal.by(actor.id())))?;
+        let now = inner.clock.now()?;
+        let vetted = inner.vet(actor, subject, &self.call.parts, now).await;
+        let (grant, user) = vetted.map_err(|refusal| refusal.by(actor.id()))?;
         Ok(Offer {
             access: grant.access(),
             ceiling: inner.lifetime(None, &grant),

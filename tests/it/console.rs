@@ -1137,6 +1137,16 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
 }
 
 #[tokio::test]
+async fn a3_a_refused_start_is_one_event() {
+    let console = Console::new();
+    console.desk.cast.bar("ines");
+    let page = console.post("ada", "/start?subject=ines", "reason=+").await;
+    page.is(400, Some(RejectionKind::InvalidRequest));
+    let trail = console.desk.trail().await;
+    assert_eq!(trail, ["denied ada ines invalid_request"]);
+}
+
+#[tokio::test]
 async fn s2_nothing_is_started_while_acting() {
     let console = Console::new();
     console.start("ada", "ines").await;
@@ -1380,6 +1390,7 @@ async fn sessions_of_others_take_a_right() {
         abes.to_string(),
         uuid::Uuid::nil().to_string(),
         "x".to_owned(),
+        "%ff".to_owned(),
     ] {
         console
             .get("ada", &format!("/sessions/{foreign}"))
