@@ -8,7 +8,7 @@ use std::{
 
 use axum::{
     Extension, Json,
-    extract::{FromRequestParts, Request, State},
+    extract::{FromRequestParts, OriginalUri, Request, State},
     middleware::Next,
     response::{IntoResponse, Redirect, Response},
 };
@@ -89,6 +89,11 @@ pub(crate) async fn sign_in(
             }
         },
     }
+    next.run(request).await
+}
+
+/// Has people sign in before they see what is inside.
+pub(crate) async fn ask_to_sign_in(_: SignedIn, request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
@@ -229,7 +234,12 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Response> {
         match parts.extensions.get() {
             Some(CurrentUser::Person(user)) => Ok(Self(user.clone())),
-            _ if wants_page(&parts.headers) => Err(pages::to_sign_in(parts.uri.path())),
+            _ if wants_page(&parts.headers) => {
+                // Of a router that is nested: the path as it came.
+                let original = parts.extensions.get::<OriginalUri>();
+                let uri = original.map_or(&parts.uri, |original| &original.0);
+                Err(pages::to_sign_in(uri.path()))
+            }
             _ => Err(ApiError::new(StatusCode::UNAUTHORIZED, "Sign in first").into_response()),
         }
     }

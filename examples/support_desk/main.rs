@@ -42,7 +42,7 @@ use std::{
 use axum::{
     Router, ServiceExt,
     extract::{FromRef, Request},
-    middleware::from_fn_with_state,
+    middleware::{from_fn, from_fn_with_state},
     routing::{get, post, put},
 };
 use tokio::net::TcpListener;
@@ -217,5 +217,10 @@ fn router(desk: &Desk) -> Router {
         .layer(axum::middleware::map_response(pages::guarded))
         .with_state(desk.clone())
         .nest(&desk.control_path, desk.impersonation.control())
-        .nest("/admin", desk.impersonation.console())
+        .nest(
+            "/admin",
+            desk.impersonation
+                .console()
+                .layer(from_fn(auth::ask_to_sign_in)),
+        )
 }

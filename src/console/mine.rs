@@ -83,12 +83,12 @@ impl Visit {
     async fn stop(&self, body: Body) -> Result<Response, Rejection> {
         let form = Fields::of(&self.body(body).await?);
         let parts = &self.call.parts;
-        // Without a name it is all of one's own, which takes no right at all (rule S5).
+        // Without a name it is all of one's own. Neither takes a right (rule S5).
         let stopped = match form.get("session") {
             "" => self.impersonation.stop(parts).await.map(drop),
             id => {
                 let id = SessionId(id.parse().unwrap_or_default());
-                self.impersonation.revoke(parts, id).await.map(drop)
+                self.impersonation.stop_one(parts, id).await.map(drop)
             }
         };
         let done = match stopped {

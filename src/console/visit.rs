@@ -59,6 +59,8 @@ pub(super) struct Frame {
     pub(super) done: Option<&'static str>,
     /// Out of the console.
     pub(super) leave: String,
+    /// The document of the HTTP API, where that is mounted.
+    pub(super) api: Option<String>,
     pub(super) now: When,
     pub(super) version: String,
 }
@@ -233,10 +235,24 @@ impl Visit {
             who: None,
             acting: Vec::new(),
             done: None,
-            leave: self.impersonation.inner.after_stop.clone(),
+            leave: self.leave(),
+            api: self.api(),
             now: When::new(now),
             version: format!("{:x}", super::VERSION),
         }
+    }
+
+    /// Where a stop leads as well, unless that is here.
+    fn leave(&self) -> String {
+        let to = &self.impersonation.inner.after_stop;
+        let rest = to.strip_prefix(&*self.base);
+        let is_here = rest.is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]));
+        if is_here { "/" } else { to }.to_owned()
+    }
+
+    fn api(&self) -> Option<String> {
+        let path = self.impersonation.inner.control_path.as_deref()?;
+        Some(format!("{}/openapi.json", path.trim_end_matches('/')))
     }
 
     /// The answer, or the page of its refusal.
