@@ -281,6 +281,7 @@ async fn r2_without_a_script_what_a_marked_page_sends_stays_acted() {
 /// Everything that a page's script can send, in one go, from a page whose URL has lost the marker if it can.
 const SEND_EVERYTHING: &str = r#"
     history.pushState({}, "", "/pushed?x=1#part");
+    const pushed = location.search;
     history.replaceState({}, "", "/pushed?x=2#part");
     const text = async (answer) => (await answer).text();
     const xhr = (open, prepare = () => {}) => new Promise((resolve) => {
@@ -291,6 +292,7 @@ const SEND_EVERYTHING: &str = r#"
       request.send(null);
     });
     const results = {
+      pushed,
       url: location.pathname + location.search + location.hash,
       text: await text(fetch("/api/text", { method: "POST", body: "b" })),
       relative: await text(fetch("../api/relative")),
@@ -320,7 +322,7 @@ async fn sends_everything_as_ines(browser: &Browser, site: &Site) {
     assert_eq!(
         results,
         serde_json::json!({
-            "url": "/pushed?x=2&as=ines#part",
+            "pushed": "?x=1&as=ines", "url": "/pushed?x=2&as=ines#part",
             "text": ines, "relative": ines, "address": ines, "absolute": ines, "request": ines, "changed": ines,
             "opaque": true, "xhr": ines, "twice": ines, "stream": ines, "beacon": true,
         })
