@@ -405,13 +405,14 @@ impl Builder {
     ///   address without the marker, a link with `rel="noreferrer"`, an answer with
     ///   `Referrer-Policy: no-referrer`.
     ///
-    /// A script that changes the URL (`pushState`) can still lose the marker: see `page.js` of the feature
-    /// `page`, and [`refuse_unmarked_writes`](Self::refuse_unmarked_writes). Pages that a browser may keep
-    /// (`max-age`) are shown from its cache, by whoever they are.
+    /// A script that changes the URL (`pushState`) can still lose the marker, and a page that sets a stricter
+    /// policy than `same-origin` for its `Referer` always does: see `page.js` of the feature `page`, and
+    /// [`refuse_unmarked_writes`](Self::refuse_unmarked_writes). Pages that a browser may keep (`max-age`) are
+    /// shown from its cache, by whoever they are.
     ///
     /// Costs: two more headers are looked at on unmarked requests, and nobody is asked. Style sheets and
     /// images of acted pages are acted too, so they are not kept by browsers; [`exclude`](Self::exclude) the
-    /// place where they are.
+    /// place where they are, and where one signs in and out.
     ///
     /// ```
     /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};

@@ -7,8 +7,8 @@
 // 2. The banner's time is counted down.
 //
 // Nothing is done to other origins, and a marker that the page set itself stays. What this script does not reach
-// (links, forms) has the marker from the page it comes from, by its `Referer`; what neither reaches is what
-// `refuse_unmarked_writes` is for.
+// (links, forms, what workers send) has the marker of the page or the worker it comes from, by its `Referer`; what
+// neither reaches is what `refuse_unmarked_writes` is for.
 (() => {
   "use strict";
 
@@ -63,6 +63,8 @@
     markArgument(Navigator.prototype, "sendBeacon", 0);
     markArgument(window, "EventSource", 0);
     markArgument(window, "WebSocket", 0);
+    markArgument(window, "Worker", 0);
+    markArgument(window, "SharedWorker", 0);
     wrap(window, "open", {
       // Without a URL it is an empty window, which has no marker to lose.
       apply: (target, self, args) =>

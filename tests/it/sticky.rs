@@ -3,7 +3,7 @@
 use http::{StatusCode, header};
 use tower::Layer;
 use tower_impersonation::{
-    Builder, ConfigError, Impersonation, Rejection, RejectionKind,
+    Builder, ConfigError, Impersonation, RejectionKind,
     audit::MemorySink,
     checker_fn,
     session::{EndedReason, MemorySessions},
@@ -1008,6 +1008,7 @@ async fn r2_a_token_or_a_cookie_says_whom_not_the_page() {
 mod control {
     use axum::{Router, body::Body};
     use tower::ServiceExt as _;
+    use tower_impersonation::Rejection;
 
     use super::*;
 

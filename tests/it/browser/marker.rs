@@ -8,6 +8,7 @@ use std::{fmt::Write as _, net::SocketAddr};
 
 use axum::{
     Router,
+    body::to_bytes,
     extract::{Request, State},
     response::{Html, IntoResponse, Redirect, Response},
 };
@@ -34,6 +35,13 @@ const BOTH: &str = r#"<script src="/impersonation/page.js" data-parameter="as" d
 const ONLY_QUERY: &str =
     r#"<script src="/impersonation/page.js" data-parameter="as" data-subject="ines"></script>"#;
 
+const ONLY_HEADER: &str =
+    r#"<script src="/impersonation/page.js" data-header="act-as" data-subject="ines"></script>"#;
+/// Of someone whose id has to be encoded, in the URL and in a header, each in its way.
+const ODD_HEADER: &str = r#"<script src="/impersonation/page.js" data-header="act-as" data-subject="m&amp;m %41+ü"></script>"#;
+const ODD_QUERY: &str = r#"<script src="/impersonation/page.js" data-parameter="as" data-subject="m&amp;m %41+ü"></script>"#;
+const ODD: &str = "m&m %41+ü";
+
 /// The application.
 #[derive(Clone)]
 struct Site {
@@ -58,7 +66,7 @@ impl Site {
             |_, _, _| Decision::Allow(Grant::read_write()),
         );
         let sink = MemorySink::default();
-        let users = ["ines", "otto"].map(|name| DirectoryUser::new(id(name), Rank(0)));
+        let users = ["ines", "otto", ODD].map(|name| DirectoryUser::new(id(name), Rank(0)));
         let builder = Impersonation::builder(checker, sink.clone())
             .directory(users.into_iter().collect::<MemoryDirectory>())
             .sessions(MemorySessions::new())
@@ -153,6 +161,18 @@ async fn answer(State(site): State<Site>, request: Request) -> Response {
         (&Method::GET, "/image.svg") => {
             let image = r#"<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>"#;
             ([(header::CONTENT_TYPE, "image/svg+xml")], image).into_response()
+        }
+        (&Method::GET, "/worker.js") => {
+            let script = "fetch('/api/worker', { method: 'POST' })";
+            ([(header::CONTENT_TYPE, "text/javascript")], script).into_response()
+        }
+        (_, "/api/echo") => {
+            let own = request.headers().get("x-own").cloned();
+            let own = own.map_or("-".to_owned(), |own| own.to_str().unwrap().to_owned());
+            let method = method.clone();
+            let body = to_bytes(request.into_body(), usize::MAX).await.unwrap();
+            let body = String::from_utf8_lossy(&body);
+            format!("{who} {method} {own} {body}").into_response()
         }
         (&Method::GET, path) if !path.starts_with("/api") => {
             let tag = acting_as.map_or("", |_| site.tag);
@@ -261,6 +281,7 @@ async fn r2_without_a_script_what_a_marked_page_sends_stays_acted() {
 /// Everything that a page's script can send, in one go, from a page whose URL has lost the marker if it can.
 const SEND_EVERYTHING: &str = r#"
     history.pushState({}, "", "/pushed?x=1#part");
+    const pushed = location.search;
     history.replaceState({}, "", "/pushed?x=2#part");
     const text = async (answer) => (await answer).text();
     const xhr = (open, prepare = () => {}) => new Promise((resolve) => {
@@ -271,6 +292,7 @@ const SEND_EVERYTHING: &str = r#"
       request.send(null);
     });
     const results = {
+      pushed,
       url: location.pathname + location.search + location.hash,
       text: await text(fetch("/api/text", { method: "POST", body: "b" })),
       relative: await text(fetch("../api/relative")),
@@ -300,7 +322,7 @@ async fn sends_everything_as_ines(browser: &Browser, site: &Site) {
     assert_eq!(
         results,
         serde_json::json!({
-            "url": "/pushed?x=2&as=ines#part",
+            "pushed": "?x=1&as=ines", "url": "/pushed?x=2&as=ines#part",
             "text": ines, "relative": ines, "address": ines, "absolute": ines, "request": ines, "changed": ines,
             "opaque": true, "xhr": ines, "twice": ines, "stream": ines, "beacon": true,
         })
@@ -331,6 +353,10 @@ async fn r4_the_script_alone_keeps_all_that_a_page_sends_acted() {
         let site = Site::started(ONLY_QUERY, STRICT, Builder::sticky_marker).await;
         sends_everything_as_ines(&browser, &site).await;
 
+        // A worker's requests come from the worker's URL.
+        browser.run("new Worker('/worker.js')").await;
+        site.hears("POST /api/worker ines by ada").await;
+
         // Without the server's help.
         for tag in [BOTH, ONLY_QUERY] {
             let site = Site::started(tag, STRICT, |builder| builder).await;
@@ -345,6 +371,80 @@ async fn r4_the_script_alone_keeps_all_that_a_page_sends_acted() {
                 heard.iter().all(|line| line.ends_with("ines by ada")),
                 "{heard:#?}"
             );
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn r3_the_script_says_every_id_as_it_is() {
+    browse(Set::default(), async |browser| {
+        let max = |b: Builder| b.max_active(2);
+        for (tag, name) in [(ONLY_HEADER, "ines"), (ODD_HEADER, ODD), (ODD_QUERY, ODD)] {
+            let site = Site::started(tag, STRICT, max).await;
+            let odd = StartRequest::new(subject(ODD), "ticket").with_access(Access::ReadWrite);
+            site.handle.start(&parts("ada"), odd).await.unwrap();
+            let target = site.handle.marked("/", &subject(name));
+            browser.goto(&site.url(&target)).await;
+            let who = format!("{name} by ada");
+            is_at(&browser, "/", &who).await;
+            let said = browser
+                .run_async(
+                    r#"const request = new XMLHttpRequest();
+                    const loaded = new Promise((resolve) => { request.onload = resolve; });
+                    request.open("GET", "/api/xhr?q=%20");
+                    request.send();
+                    await loaded;
+                    return [await (await fetch("/api/fetch?q=%20")).text(), request.responseText];"#,
+                )
+                .await;
+            assert_eq!(said, serde_json::json!([who, who]), "{tag}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_script_changes_nothing_else_of_a_request() {
+    browse(Set::default(), async |browser| {
+        for tag in [BOTH, ONLY_QUERY, ONLY_HEADER] {
+            let site = Site::started(tag, STRICT, |builder| builder).await;
+            browser.goto(&site.url("/?as=ines")).await;
+            is_at(&browser, "/", "ines by ada").await;
+            let echoed = browser
+                .run_async(
+                    r#"
+    const text = async (answer) => (await answer).text();
+    const echo = "/api/echo?a=1";
+    const init = { method: "PUT", headers: { "x-own": "own" }, body: "böd" };
+    const unread = new Request(echo, init);
+    const texts = [
+      await text(fetch(echo, init)),
+      await text(fetch(new URL(echo, location), init)),
+      await text(fetch(unread)),
+      await text(fetch(new Request(echo, init), { method: "POST", body: "other" })),
+      await text(fetch(new Request(echo, { headers: { "x-own": "own" } }), { headers: {} })),
+      await text(fetch(echo, { method: "POST", body: new Blob(["blob"]) })),
+      await text(fetch(echo, { method: "POST", body: new URLSearchParams({ a: "b" }) })),
+    ];
+    const stop = new AbortController();
+    const stopped = fetch(new Request(echo, { ...init, signal: stop.signal })).catch((error) => error.name);
+    stop.abort();
+    return [texts, unread.bodyUsed, await stopped];"#,
+                )
+                .await;
+            let who = "ines by ada";
+            let expected = [
+                "PUT own böd",
+                "PUT own böd",
+                "PUT own böd",
+                "POST own other",
+                "GET - ",
+                "POST - blob",
+                "POST - a=b",
+            ]
+            .map(|echo| format!("{who} {echo}"));
+            assert_eq!(echoed, serde_json::json!([expected, true, "AbortError"]), "{tag}");
         }
     })
     .await;
