@@ -236,7 +236,9 @@ impl<'a> BannerView<'a> {
     /// The time left, which the page's script counts down.
     #[must_use]
     pub fn left_html(&self) -> Option<String> {
-        let left = self.left?.as_secs();
+        // Rounded up, so that it is never said to be over while requests are still acted.
+        let left = self.left?;
+        let left = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         let text = if left == 0 {
             escape(&self.wording.over)
         } else {

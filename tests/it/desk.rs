@@ -2078,7 +2078,7 @@ async fn the_desk_offers_whom_one_may_act_as() {
         for id in not {
             assert!(!offers(page.text(), id), "{who}: {id}");
         }
-        let service = page.text().contains("~service");
+        let service = page.text().contains("Service role");
         assert_eq!(service, who == "root", "{who}");
         let form = desk.get(who, "/admin/start?subject=ines").await;
         let may_write = form.text().contains(r#"value="read_write""#);
