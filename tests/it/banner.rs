@@ -106,7 +106,8 @@ async fn the_banner_says_who_by_whom_how_far_and_until_when_and_leads_out() {
     );
     let session = desk.start("sam", "ines").await.unwrap().session;
     // What is left is rounded up: nothing is over before it is.
-    desk.clock.advance(MINUTE / 2 + Duration::from_millis(400));
+    desk.clock
+        .advance(MINUTE / 2 + std::time::Duration::from_millis(400));
 
     let response = ask(
         &desk,
