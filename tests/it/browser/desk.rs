@@ -429,22 +429,44 @@ async fn sessions_appear_and_go_while_the_console_is_open() {
     .await;
 }
 
+/// Those that are shown in the README.
+const SHOWN: &[&str] = &[
+    "acted",
+    "people",
+    "start",
+    "my-session",
+    "sessions",
+    "trail",
+    "summary",
+];
+
 /// Every page that people see, with something on it.
 async fn pages(shop: &Shop) -> Vec<(&'static str, String)> {
+    for (who, subject, reason, ticket) in [
+        ("sam", "otto", "Says that his order never came", "T-4698"),
+        ("abe", "mia", "Cannot see the invoice of October", "T-4702"),
+        ("root", "sam", "Checks what support is shown", "T-4705"),
+    ] {
+        let body = json!({"target_user_id": subject, "reason": reason, "ticket": ticket});
+        shop.call(who, "POST", "/impersonation/start", body).await;
+        for path in ["/api/me", "/api/orders"] {
+            let path = format!("{path}?as={subject}");
+            shop.call(who, "GET", &path, Value::Null).await;
+        }
+        shop.call(who, "DELETE", "/impersonation", Value::Null)
+            .await;
+    }
     let id = shop.started("ada", "ines", "read_write").await;
     for path in ["/api/orders?as=ines", "/api/orders?as=otto"] {
         shop.call("ada", "GET", path, Value::Null).await;
     }
-    shop.call(
-        "ada",
-        "POST",
-        "/api/orders?as=ines",
-        json!({"item": "Bamboo whisk"}),
-    )
-    .await;
+    let order = json!({"item": "Bamboo whisk"});
+    shop.call("ada", "POST", "/api/orders?as=ines", order).await;
     shop.call("mia", "GET", "/api/me?as=ines", Value::Null)
         .await;
     vec![
+        // First, before there is much of reading it in it.
+        ("trail", "/admin/trail".to_owned()),
         ("orders", "/".to_owned()),
         ("shop", "/shop".to_owned()),
         ("password", "/account/password".to_owned()),
@@ -459,7 +481,7 @@ async fn pages(shop: &Shop) -> Vec<(&'static str, String)> {
         ("my-session", "/admin/session".to_owned()),
         ("sessions", "/admin/sessions".to_owned()),
         ("session", format!("/admin/sessions/{id}")),
-        ("trail", "/admin/trail".to_owned()),
+        ("filtered-trail", "/admin/trail?target_user_id=ines".to_owned()),
         ("trail-bad-filter", "/admin/trail?from=yesterday".to_owned()),
         ("summary", "/admin/summary".to_owned()),
         ("console-missing", "/admin/nowhere".to_owned()),
@@ -508,7 +530,7 @@ async fn say(
     suffix: &str,
 ) -> Vec<String> {
     let shade = if dark { "dark" } else { "light" };
-    if let Some(folder) = folder {
+    if let Some(folder) = folder.filter(|_| SHOWN.contains(&page)) {
         let file = Path::new(folder).join(format!("{page}-{suffix}-{shade}.png"));
         browser.screenshot(&file).await;
     }
