@@ -481,7 +481,10 @@ async fn pages(shop: &Shop) -> Vec<(&'static str, String)> {
         ("my-session", "/admin/session".to_owned()),
         ("sessions", "/admin/sessions".to_owned()),
         ("session", format!("/admin/sessions/{id}")),
-        ("filtered-trail", "/admin/trail?target_user_id=ines".to_owned()),
+        (
+            "filtered-trail",
+            "/admin/trail?target_user_id=ines".to_owned(),
+        ),
         ("trail-bad-filter", "/admin/trail?from=yesterday".to_owned()),
         ("summary", "/admin/summary".to_owned()),
         ("console-missing", "/admin/nowhere".to_owned()),
