@@ -108,6 +108,8 @@ pub mod token;
 
 mod acting_as;
 mod admit;
+#[cfg(any(feature = "console", feature = "page"))]
+mod asset;
 mod assume;
 mod body;
 mod builder;

@@ -47,20 +47,20 @@ use axum::{
     body::Body,
     extract::{Request, State},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::Response,
     routing::{get, post},
 };
 use http::{
     HeaderName, HeaderValue, StatusCode,
     header::{
-        ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY,
-        X_CONTENT_TYPE_OPTIONS,
+        ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     },
 };
 use tower_http::csrf::{CsrfLayer, ProtectionError};
 
 use self::visit::Visit;
 use crate::{
+    asset::Asset,
     impersonation::Impersonation,
     rejection::{Rejection, RejectionKind},
     vet::Refusal,
@@ -76,10 +76,8 @@ mod trail;
 mod view;
 mod visit;
 
-const CSS: &str = include_str!("console.css");
-const JS: &str = include_str!("console.js");
-/// So that browsers may keep style and script for ever and still get new ones.
-const VERSION: u64 = digest(digest(0xcbf2_9ce4_8422_2325, CSS.as_bytes()), JS.as_bytes());
+static STYLE: Asset = Asset::style(include_str!("console.css"));
+static SCRIPT: Asset = Asset::script(include_str!("console.js"));
 
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
@@ -113,14 +111,8 @@ impl Impersonation {
             .route("/trail.csv", get(trail::csv))
             .route("/summary", get(summary::show))
             .route("/events", get(events))
-            .route(
-                "/console.css",
-                get(|| asset("text/css; charset=utf-8", CSS)),
-            )
-            .route(
-                "/console.js",
-                get(|| asset("text/javascript; charset=utf-8", JS)),
-            )
+            .route("/console.css", get(|| STYLE.answer()))
+            .route("/console.js", get(|| SCRIPT.answer()))
             .fallback(elsewhere)
             .layer(CsrfLayer::new())
             .layer(middleware::from_fn_with_state(self.clone(), around))
@@ -133,11 +125,6 @@ async fn events(State(impersonation): State<Impersonation>, request: Request) ->
     let (visit, _) = Visit::of(impersonation, request);
     let answer = visit.call.live(&visit.impersonation).await;
     visit.answer(answer)
-}
-
-async fn asset(content_type: &'static str, text: &'static str) -> Response {
-    let keep = "public, max-age=31536000, immutable";
-    ([(CONTENT_TYPE, content_type), (CACHE_CONTROL, keep)], text).into_response()
 }
 
 /// What is not there; of our own, so that the router that we are nested in does not answer with its own.
@@ -201,14 +188,4 @@ impl Visit {
             _ => None,
         }
     }
-}
-
-/// FNV-1a, which can run in a `const`.
-const fn digest(mut hash: u64, bytes: &[u8]) -> u64 {
-    let mut at = 0;
-    while at < bytes.len() {
-        hash = (hash ^ bytes[at] as u64).wrapping_mul(0x0100_0000_01b3);
-        at += 1;
-    }
-    hash
 }

@@ -62,7 +62,9 @@ pub(super) struct Frame {
     /// The document of the HTTP API, where that is mounted.
     pub(super) api: Option<String>,
     pub(super) now: When,
-    pub(super) version: String,
+    /// Of the style sheet and of the script.
+    pub(super) style: String,
+    pub(super) script: String,
 }
 
 /// One line for a session that is on.
@@ -238,7 +240,8 @@ impl Visit {
             leave: self.leave(),
             api: self.api(),
             now: When::new(now),
-            version: format!("{:x}", super::VERSION),
+            style: super::STYLE.version(),
+            script: super::SCRIPT.version(),
         }
     }
 

@@ -453,7 +453,7 @@ impl Visit {
         if self.settings.banner {
             head += &format!(
                 "<link{namespace} rel=\"stylesheet\" href=\"{path}/page.css?v={}\"{}/>",
-                assets::style_version(),
+                assets::STYLE.version(),
                 attribute("nonce", nonces.style.as_deref()),
             );
         }
@@ -461,7 +461,7 @@ impl Visit {
             let (parameter, header) = inner.sources.names();
             head += &format!(
                 "<script{namespace} src=\"{path}/page.js?v={}\"{}{}{}{}></script>",
-                assets::script_version(),
+                assets::SCRIPT.version(),
                 attribute("data-parameter", parameter),
                 attribute("data-header", header),
                 attribute("data-subject", Some(self.acting_as.subject().as_str())),
