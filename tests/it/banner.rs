@@ -15,6 +15,7 @@ use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full};
 use proptest::prelude::*;
 use tower::{Layer, ServiceExt, service_fn};
+use tower_http::{compression::CompressionLayer, decompression::DecompressionLayer};
 use tower_impersonation::{
     ActingAs, Builder, DirectoryUser, PageLayer, Rank, SessionOver,
     page::{PageBody, Position, Wording},
@@ -92,6 +93,69 @@ async fn ours(desk: &Desk) -> (String, String) {
         head.to_owned(),
         banner.strip_suffix('|').unwrap().to_owned(),
     )
+}
+
+// === what compresses ===
+
+#[tokio::test]
+async fn a_layer_that_compresses_may_stand_outside_and_inside() {
+    let desk = acting_desk().await;
+    let (head, banner) = ours(&desk).await;
+    // Long enough to be worth it.
+    let filling = "<p>x</p>".repeat(1_000);
+    let page = format!("<head></head><body>{filling}");
+    let expected = format!("<head>{head}</head><body>{banner}{filling}");
+    let app = {
+        let page = page.clone();
+        service_fn(move |_: Req| {
+            let page = html(page.clone());
+            async { Ok::<_, Infallible>(page) }
+        })
+    };
+    let compress = CompressionLayer::new;
+    for inside in [false, true] {
+        let was_gzip = Arc::new(Mutex::new(None));
+        let seen = was_gzip.clone();
+        let look = move |headers: &HeaderMap| {
+            *seen.lock().unwrap() = headers.get(header::CONTENT_ENCODING).cloned();
+        };
+        let request = get("ada", "/orders?as=ines");
+        let shown = if inside {
+            let app = desk.handle.page().layer(compress().layer(app.clone()));
+            let app = ServiceExt::<Req>::map_response(desk.handle.layer().layer(app), move |it| {
+                look(Response::headers(&it));
+                it
+            });
+            text(
+                DecompressionLayer::new()
+                    .layer(app)
+                    .oneshot(request)
+                    .await
+                    .unwrap(),
+            )
+            .await
+        } else {
+            let app = desk
+                .handle
+                .layer()
+                .layer(desk.handle.page().layer(app.clone()));
+            let app = ServiceExt::<Req>::map_response(compress().layer(app), move |it| {
+                look(Response::headers(&it));
+                it
+            });
+            text(
+                DecompressionLayer::new()
+                    .layer(app)
+                    .oneshot(request)
+                    .await
+                    .unwrap(),
+            )
+            .await
+        };
+        assert_eq!(shown, expected, "inside: {inside}");
+        let encoding = was_gzip.lock().unwrap().take();
+        assert_eq!(encoding.is_some(), !inside, "{encoding:?}");
+    }
 }
 
 // === what people see ===
