@@ -137,12 +137,24 @@ fn own_pages(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     let pages = pages.filter_map(move |page| {
         let (scheme, authority, target) = split(page.as_bytes())?;
         let fits = says_so
-            || (authority_of(parts).is_some_and(|ours| authority.eq_ignore_ascii_case(ours))
+            || (authority_of(parts).is_some_and(|ours| is_same_host(scheme, authority, ours))
                 && (parts.uri.scheme_str())
                     .is_none_or(|ours| scheme.eq_ignore_ascii_case(ours.as_bytes())));
         fits.then_some(target)
     });
     pages.filter(move |_| is_own)
+}
+
+/// Whether a page's host and port are ours. Browsers leave out a port that goes without saying, and some proxies write it
+/// into `Host`.
+fn is_same_host(scheme: &[u8], page: &[u8], ours: &[u8]) -> bool {
+    let port: &[u8] = if scheme.eq_ignore_ascii_case(b"https") {
+        b":443"
+    } else {
+        b":80"
+    };
+    let [page, ours] = [page, ours].map(|host| host.strip_suffix(port).unwrap_or(host));
+    page.eq_ignore_ascii_case(ours)
 }
 
 /// Scheme, authority and the rest of a page's URL.

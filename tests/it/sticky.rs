@@ -1115,3 +1115,29 @@ async fn r1_the_settings_do_not_need_each_other() {
         assert_eq!(desk.active().await.is_empty(), ended);
     }
 }
+
+#[tokio::test]
+async fn r4_a_port_that_goes_without_saying_makes_no_other_host() {
+    let desk = sticky();
+    desk.start("ada", "ines").await.unwrap();
+    // Browsers leave it out of the `Referer`, some proxies write it into `Host`.
+    for (host, page, is_own) in [
+        ("shop.example:80", "http://shop.example/?as=ines", true),
+        ("shop.example:443", "https://shop.example/?as=ines", true),
+        ("shop.example", "http://shop.example:80/?as=ines", true),
+        ("[::1]:80", "http://[::1]/?as=ines", true),
+        ("shop.example:443", "http://shop.example/?as=ines", false),
+        ("shop.example:80", "https://shop.example/?as=ines", false),
+        ("shop.example:8080", "http://shop.example/?as=ines", false),
+        ("shop.example", "http://shop.example:8080/?as=ines", false),
+        ("[::80]", "http://[:]/?as=ines", false),
+    ] {
+        let mut request = ask("GET", "ada", "/orders");
+        let headers = request.headers_mut();
+        headers.insert("host", host.parse().unwrap());
+        headers.insert("referer", page.parse().unwrap());
+        let reply = desk.send(request).await;
+        let shown = if is_own { "ines by ada" } else { "themselves" };
+        assert_eq!(reply.body, shown, "{host} {page}");
+    }
+}
