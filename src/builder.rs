@@ -405,6 +405,8 @@ impl Builder {
     ///   `page.js` puts it back there; without the script what such a page sends is the actor's own, unless
     ///   [`refuse_unmarked_writes`](Self::refuse_unmarked_writes) is set. Forms whose `action` has the marker,
     ///   or none, keep it by themselves.
+    /// - A page whose path and query are longer than 3,800 characters is refused: browsers would not say that what it
+    ///   sends comes from there.
     /// - What was typed, or comes from elsewhere, or says not where from, is not touched. That leads out: an
     ///   address without the marker, a link with `rel="noreferrer"`, an answer with
     ///   `Referrer-Policy: no-referrer`.

@@ -312,6 +312,29 @@ async fn r4_the_page_that_answers_a_form_gets_the_marker_back_into_its_url() {
     .await;
 }
 
+#[tokio::test]
+async fn r4_a_page_whose_url_is_too_long_for_a_referer_is_not_shown() {
+    let quiet = Set {
+        scripts: false,
+        ..Set::default()
+    };
+    browse(quiet, async |browser| {
+        let site = Site::started(BOTH, STRICT, Builder::sticky_marker).await;
+        browser.goto(&site.url("/orders?as=ines")).await;
+        is_at(&browser, "/orders", "ines by ada").await;
+        site.heard();
+        // Such a link may stand in what the subject wrote.
+        let long = format!("/next?x={}&as=ines", "a".repeat(4_100));
+        browser.goto(&site.url(&long)).await;
+        if browser.text("h1").await == "/next" {
+            browser.click("#send").await;
+            browser.find_saying("#path", "/orders/7").await;
+        }
+        assert_eq!(site.heard(), Vec::<String>::new());
+    })
+    .await;
+}
+
 /// Everything that a page's script can send, in one go, from a page whose URL has lost the marker if it can.
 const SEND_EVERYTHING: &str = r#"
     history.pushState({}, "", "/pushed?x=1#part");
