@@ -112,6 +112,10 @@ impl Inner {
                 "another site sent the marker",
             ));
         }
+        if self.is_too_long_a_page(parts) {
+            let fault = Fault::LongPage.to_string();
+            return Err(Refusal::of(RejectionKind::MalformedMarker, fault));
+        }
         let now = self.clock.now()?;
         let actor = match self.caller(parts).await? {
             Caller::Admin(actor) => actor,

@@ -401,6 +401,12 @@ impl Builder {
     /// - Everything else (images, scripts' calls, forms that post) is acted as if it had the marker. What
     ///   stands behind that marker decides; where that is no session, it is refused and not run as the actor
     ///   (rule R4). So is what comes from a page whose marker cannot be read.
+    /// - A page that answers an unmarked form, such as the form with what was wrong, has a URL without the marker.
+    ///   `page.js` puts it back there; without the script what such a page sends is the actor's own, unless
+    ///   [`refuse_unmarked_writes`](Self::refuse_unmarked_writes) is set. Forms whose `action` has the marker,
+    ///   or none, keep it by themselves.
+    /// - A page whose path and query are longer than 3,800 characters is refused: browsers would not say that what it
+    ///   sends comes from there.
     /// - What was typed, or comes from elsewhere, or says not where from, is not touched. That leads out: an
     ///   address without the marker, a link with `rel="noreferrer"`, an answer with
     ///   `Referrer-Policy: no-referrer`.

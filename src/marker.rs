@@ -70,6 +70,8 @@ pub(crate) enum Fault {
     HopByHop,
     #[error("there is a reason but no marker")]
     FacetAlone,
+    #[error("the URL is too long for the marker to stay on its page")]
+    LongPage,
     #[error("the reason is repeated, blank, too long or not text")]
     Reason,
 }

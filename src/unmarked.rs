@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
     header::{CACHE_CONTROL, LOCATION, REFERER, REFERRER_POLICY},
     request::Parts,
 };
@@ -29,6 +29,12 @@ use crate::{
     session::{EndedReason, Page, SessionFilter, SessionId},
     vet::Refusal,
 };
+
+/// The longest path and query of a page that acts. Of a URL that is longer than 4096 characters browsers put nothing but
+/// the origin into a `Referer`
+/// ([Referrer Policy](https://w3c.github.io/webappsec-referrer-policy/#determine-requests-referrer)); the rest of the
+/// 4096 is for the scheme and the longest host and port.
+const LONGEST_PAGE: usize = 3_800;
 
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 /// Where browsers say that nobody looks at the answer yet: the standard's name, and the one before it.
@@ -137,12 +143,34 @@ fn own_pages(parts: &Parts) -> impl Iterator<Item = &[u8]> {
     let pages = pages.filter_map(move |page| {
         let (scheme, authority, target) = split(page.as_bytes())?;
         let fits = says_so
-            || (authority_of(parts).is_some_and(|ours| authority.eq_ignore_ascii_case(ours))
+            || (authority_of(parts).is_some_and(|ours| is_same_host(scheme, authority, ours))
                 && (parts.uri.scheme_str())
                     .is_none_or(|ours| scheme.eq_ignore_ascii_case(ours.as_bytes())));
         fits.then_some(target)
     });
     pages.filter(move |_| is_own)
+}
+
+/// The URL as the browser has it.
+fn called(parts: &Parts) -> &Uri {
+    // A router that nests this layer has taken its prefix off.
+    #[cfg(feature = "axum")]
+    if let Some(axum::extract::OriginalUri(uri)) = parts.extensions.get() {
+        return uri;
+    }
+    &parts.uri
+}
+
+/// Whether a page's host and port are ours. Browsers leave out a port that goes without saying, and some proxies write it
+/// into `Host`.
+fn is_same_host(scheme: &[u8], page: &[u8], ours: &[u8]) -> bool {
+    let port: &[u8] = if scheme.eq_ignore_ascii_case(b"https") {
+        b":443"
+    } else {
+        b":80"
+    };
+    let [page, ours] = [page, ours].map(|host| host.strip_suffix(port).unwrap_or(host));
+    page.eq_ignore_ascii_case(ours)
 }
 
 /// Scheme, authority and the rest of a page's URL.
@@ -222,13 +250,7 @@ impl Inner {
         if !can_be_repeated || !is_navigation(&parts.headers) {
             return None;
         }
-        // A router that nests this layer has taken its prefix off.
-        #[cfg(feature = "axum")]
-        let uri =
-            (parts.extensions.get()).map_or(&parts.uri, |axum::extract::OriginalUri(uri)| uri);
-        #[cfg(not(feature = "axum"))]
-        let uri = &parts.uri;
-        let target = uri.path_and_query()?.as_str();
+        let target = called(parts).path_and_query()?.as_str();
         let to = self.sources.with_marker(target, &marker.subject);
         let to = match to.as_bytes() {
             // For a browser that would be another host. It drops a dot that is a segment, and keeps the rest.
@@ -237,6 +259,19 @@ impl Inner {
             _ => return None,
         };
         HeaderValue::try_from(to).ok()
+    }
+
+    /// Whether it is for a page that the sticky marker would not be known by: what that page sends would run as the
+    /// actor (rule R4). Whoever wrote a link to it may be the subject.
+    pub(crate) fn is_too_long_a_page(&self, parts: &Parts) -> bool {
+        let length = |parts| {
+            called(parts)
+                .path_and_query()
+                .map_or(0, |it| it.as_str().len())
+        };
+        self.watch.is_some_and(|watch| watch.sticky)
+            && length(parts) > LONGEST_PAGE
+            && is_navigation(&parts.headers)
     }
 
     /// Whether the request may go on to the inner service, as the actor (rule R20).

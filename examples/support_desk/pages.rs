@@ -322,9 +322,10 @@ pub(crate) fn refusal(
             _ => "Refused",
         },
         sentence: rejection.detail(),
-        // An empty address is this very page, marker and all, read instead of written.
+        // An empty address is this very page, marker and all, read instead of written. Without a marker in it it would
+        // be one's own page.
         again: match kind {
-            Kind::ReadOnly => Some("Back to the page"),
+            Kind::ReadOnly if is_marked(parts) => Some("Back to the page"),
             Kind::CrossSite if parts.method.is_safe() => Some("Continue acting as this user"),
             _ => None,
         },
@@ -340,6 +341,12 @@ pub(crate) fn refusal(
             .insert(CONTENT_SECURITY_POLICY, policy);
     }
     response
+}
+
+/// Whether the address itself says whom it acts as, and not only the page that the request came from.
+fn is_marked(parts: &Parts) -> bool {
+    let query = parts.uri.query().unwrap_or_default();
+    form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "as")
 }
 
 // === what goes around them ===

@@ -1,7 +1,7 @@
 //! What someone typed: kept as it is, so that it can be shown again, and read by the rules of the HTTP API.
 
 use serde_json::{Map, Value};
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
 
 use crate::rejection::{Rejection, RejectionKind};
 
@@ -56,9 +56,10 @@ impl Fields {
     /// A time for a field of `datetime-local`, which knows no zones.
     pub(super) fn local_time(&self, name: &str) -> String {
         let text = in_utc(self.get(name).trim());
-        match OffsetDateTime::parse(&text, &Rfc3339) {
-            Ok(at) => super::view::iso(at).trim_end_matches('Z').to_owned(),
-            Err(_) => String::new(),
+        let at = OffsetDateTime::parse(&text, &Rfc3339).ok();
+        match at.and_then(|at| at.checked_to_offset(UtcOffset::UTC)) {
+            Some(at) => super::view::iso(at).trim_end_matches('Z').to_owned(),
+            None => String::new(),
         }
     }
 

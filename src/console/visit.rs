@@ -335,9 +335,9 @@ fn mounted_at(original: &str, left: &str) -> String {
         None if left == "/" => original,
         None => "",
     };
-    match base.trim_matches('/') {
+    match base.trim_matches(['/', '\\']) {
         "" => String::new(),
-        // Never `//`, which is another host.
+        // Never `//`, which is another host; for browsers `/\` is the same.
         base => format!("/{base}"),
     }
 }
@@ -419,6 +419,9 @@ mod tests {
             ("/", "/", ""),
             ("//evil.example/", "/", "/evil.example"),
             ("//evil.example/sessions", "/sessions", "/evil.example"),
+            // For a browser the same.
+            (r"/\evil.example/sessions", "/sessions", "/evil.example"),
+            (r"/\/evil.example/", "/", "/evil.example"),
             ("", "/sessions", ""),
         ];
         for (original, left, base) in tests {

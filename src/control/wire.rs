@@ -6,7 +6,7 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
-use time::OffsetDateTime;
+use time::{OffsetDateTime, UtcOffset};
 use utoipa::{
     IntoParams, ToSchema,
     openapi::schema::{ObjectBuilder, Schema, SchemaType, Type},
@@ -897,8 +897,11 @@ fn parse<T: std::str::FromStr>(name: &str, text: &str, what: &str) -> Result<T, 
 
 fn moment(name: &str, text: &str) -> Result<OffsetDateTime, String> {
     let format = &time::format_description::well_known::Rfc3339;
-    OffsetDateTime::parse(text, format)
-        .map_err(|_| format!("`{name}` must be a time such as 2026-11-20T12:00:00Z"))
+    let parsed = OffsetDateTime::parse(text, format).ok();
+    // At the edges of time there are moments that UTC has no date for, and whoever converts one panics.
+    parsed
+        .and_then(|at| at.checked_to_offset(UtcOffset::UTC))
+        .ok_or_else(|| format!("`{name}` must be a time such as 2026-11-20T12:00:00Z"))
 }
 
 /// What a stranger sent, short and in one line, for a message.

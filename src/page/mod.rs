@@ -459,12 +459,14 @@ impl Visit {
         }
         if self.settings.script {
             let (parameter, header) = inner.sources.names();
+            let is_sticky = inner.watch.is_some_and(|watch| watch.sticky);
             head += &format!(
-                "<script{namespace} src=\"{path}/page.js?v={}\"{}{}{}{}></script>",
+                "<script{namespace} src=\"{path}/page.js?v={}\"{}{}{}{}{}></script>",
                 assets::SCRIPT.version(),
                 attribute("data-parameter", parameter),
                 attribute("data-header", header),
                 attribute("data-subject", Some(self.acting_as.subject().as_str())),
+                attribute("data-sticky", is_sticky.then_some("")),
                 attribute("nonce", nonces.script.as_deref()),
             );
         }

@@ -4,7 +4,9 @@
 //
 // 1. What the page's own scripts send to its own origin carries the marker, and so does the URL that they put into
 //    the address bar. Without this, a page would go on as the person who acts, below a banner that says otherwise.
-// 2. The banner's time is counted down.
+// 2. With `data-sticky` the page's own URL gets the marker where it has none: the answer to a form has the URL of the form,
+//    which nobody marked. What the page sends is known by that URL.
+// 3. The banner's time is counted down.
 //
 // Nothing is done to other origins, and a marker that the page set itself stays. What this script does not reach
 // (links, forms, what workers send) has the marker of the page or the worker it comes from, by its `Referer`; what
@@ -14,7 +16,7 @@
 
   const script = document.currentScript;
   if (!script) return;
-  const { parameter, header, subject } = script.dataset;
+  const { parameter, header, subject, sticky } = script.dataset;
 
   // === The marker ===
 
@@ -70,6 +72,15 @@
       apply: (target, self, args) =>
         Reflect.apply(target, self, args[0] ? [marked(args[0]), ...args.slice(1)] : args),
     });
+  };
+
+  const keepInAddress = () => {
+    const own = marked(location.href);
+    try {
+      if (own !== location.href) history.replaceState(history.state, "", own);
+    } catch {
+      // In a frame that may not change its address, everything else is marked all the same.
+    }
   };
 
   // Header values are bytes, and an id is UTF-8. Spaces around it would be lost, and make it another one.
@@ -141,6 +152,7 @@
 
   if (subject && (parameter || hasHeader)) {
     if (parameter) keepInUrls();
+    if (parameter && sticky !== undefined) keepInAddress();
     keepInFetch();
     keepInXhr();
   }

@@ -1,5 +1,7 @@
 //! Which responses get a banner, and what of their headers is no longer true then.
 
+use std::borrow::Cow;
+
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode,
     header::{
@@ -104,7 +106,7 @@ pub(super) fn html(method: &Method, response: &Parts) -> Result<Html, Not> {
             response.status,
             StatusCode::NO_CONTENT | StatusCode::RESET_CONTENT | StatusCode::NOT_MODIFIED
         );
-    if method == Method::CONNECT || !has_body || is_saved(text(headers, &CONTENT_DISPOSITION)) {
+    if method == Method::CONNECT || !has_body || is_saved(&text(headers, &CONTENT_DISPOSITION)) {
         return Err(Not::APage);
     }
     if response.status == StatusCode::PARTIAL_CONTENT {
@@ -155,9 +157,10 @@ fn is_one_of(label: &str, labels: &[&str]) -> bool {
     labels.iter().any(|one| label.eq_ignore_ascii_case(one))
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> &'a str {
-    let value = headers.get(name).and_then(|value| value.to_str().ok());
-    value.unwrap_or_default()
+/// Whatever is no ASCII in it, such as a file's name, hides nothing of the rest.
+fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Cow<'a, str> {
+    let value = headers.get(name).map(HeaderValue::as_bytes);
+    String::from_utf8_lossy(value.unwrap_or_default())
 }
 
 // === impl Nonces ===

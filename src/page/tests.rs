@@ -375,7 +375,7 @@ fn headers(all: &[(&'static str, &'static str)]) -> HeaderMap {
     let pair = |(name, value): &(&'static str, &'static str)| {
         (
             HeaderName::from_static(name),
-            HeaderValue::from_static(value),
+            HeaderValue::from_bytes(value.as_bytes()).unwrap(),
         )
     };
     let mut headers = HeaderMap::new();
@@ -468,6 +468,18 @@ fn only_pages_are_pages() {
                 ("content-disposition", "Unknown; filename=a"),
             ],
         ),
+        // Names of files, as some hosts write them.
+        none(
+            200,
+            &[
+                ("content-type", "text/html"),
+                (
+                    "content-disposition",
+                    "attachment; filename=\"für Inés.html\"",
+                ),
+            ],
+        ),
+        page(&[("content-type", "text/html; title=ü")]),
         unable(206, &[("content-type", "text/html")]),
         unable(
             200,

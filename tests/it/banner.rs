@@ -267,6 +267,11 @@ async fn style_and_script_stand_first_in_the_head_and_say_where_the_marker_goes(
             "/",
             "data-header=\"act-as\" data-subject=\"ines\"",
         ),
+        (
+            desk_with(|builder| at_path(builder).without_header().sticky_marker()),
+            "/?as=ines",
+            "data-parameter=\"as\" data-subject=\"ines\" data-sticky=\"\"",
+        ),
     ];
     for (desk, target, expected) in sources {
         desk.start("ada", "ines").await.unwrap();

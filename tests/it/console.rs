@@ -1922,3 +1922,19 @@ async fn the_script_hears_of_sessions() {
         .find(|tag| tag.has("data-live-status"));
     assert!(status.unwrap().has("hidden"));
 }
+
+#[tokio::test]
+async fn a_time_that_utc_has_no_date_for_is_refused_and_breaks_no_page() {
+    let console = Console::new();
+    // The last second there is, but west of Greenwich: in UTC it would be in the year 10000.
+    let late = form(&[
+        ("from", "9999-12-31T23:59:59-23:59"),
+        ("to", "0000-01-01T00:00:00+23:59"),
+    ]);
+    for path in ["/sessions", "/trail", "/trail.csv"] {
+        let page = console.raw(request("GET", "root", &format!("{path}?{late}"), ""));
+        let page = page.await;
+        assert_eq!(page.kind, Some(RejectionKind::InvalidRequest), "{path}");
+        assert!(page.html.contains("must be a time"), "{path}");
+    }
+}

@@ -2027,6 +2027,23 @@ async fn the_acted_page_says_so_and_leads_out() {
 }
 
 #[tokio::test]
+async fn r4_a_refused_form_leads_back_only_to_where_one_still_acts() {
+    let desk = Desk::open().await;
+    desk.started("ada", "ines", "read_only").await;
+    let from = format!("http://{}/?as=ines", desk.running.authority());
+    // "Order again" has an address of its own: to read that one would be to read one's own page.
+    for (path, leads_back) in [("/?as=ines", true), ("/?%61s=ines", true), ("/", false)] {
+        let order = desk.call("ada", Method::POST, path).navigation();
+        let order = order.header("referer", &from);
+        let page = order.form(&[("item", "Bamboo whisk")]).send().await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(page.text().contains("Read-only"), "{path}");
+        let back = page.text().contains("Back to the page");
+        assert_eq!(back, leads_back, "{path}");
+    }
+}
+
+#[tokio::test]
 async fn r20_unmarked_writes_and_typed_addresses_are_what_the_settings_say() {
     let desk = Desk::open_with(&[("UNMARKED_WRITES", "refuse"), ("MARKER_REMOVED", "end")]).await;
     assert_eq!(

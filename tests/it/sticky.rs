@@ -1115,3 +1115,78 @@ async fn r1_the_settings_do_not_need_each_other() {
         assert_eq!(desk.active().await.is_empty(), ended);
     }
 }
+
+#[tokio::test]
+async fn r4_a_port_that_goes_without_saying_makes_no_other_host() {
+    let desk = sticky();
+    desk.start("ada", "ines").await.unwrap();
+    // Browsers leave it out of the `Referer`, some proxies write it into `Host`.
+    for (host, page, is_own) in [
+        ("shop.example:80", "http://shop.example/?as=ines", true),
+        ("shop.example:443", "https://shop.example/?as=ines", true),
+        ("shop.example", "http://shop.example:80/?as=ines", true),
+        ("[::1]:80", "http://[::1]/?as=ines", true),
+        ("shop.example:443", "http://shop.example/?as=ines", false),
+        ("shop.example:80", "https://shop.example/?as=ines", false),
+        ("shop.example:8080", "http://shop.example/?as=ines", false),
+        ("shop.example", "http://shop.example:8080/?as=ines", false),
+        ("[::80]", "http://[:]/?as=ines", false),
+    ] {
+        let mut request = ask("GET", "ada", "/orders");
+        let headers = request.headers_mut();
+        headers.insert("host", host.parse().unwrap());
+        headers.insert("referer", page.parse().unwrap());
+        let reply = desk.send(request).await;
+        let shown = if is_own { "ines by ada" } else { "themselves" };
+        assert_eq!(reply.body, shown, "{host} {page}");
+    }
+}
+
+#[tokio::test]
+async fn r4_a_page_that_would_be_too_long_for_a_referer_is_refused() {
+    let long = |length: usize| {
+        let target = "/orders?as=ines&x=";
+        format!("{target}{}", "a".repeat(length - target.len()))
+    };
+    let page = |target: &str| sent("GET", target, &[SAME_ORIGIN, NAVIGATE, DOCUMENT]);
+    let desk = sticky();
+    desk.start("ada", "ines").await.unwrap();
+    assert_eq!(desk.send(page(&long(3_800))).await.body, "ines by ada");
+    let refused = desk.send(page(&long(3_801))).await;
+    assert_eq!(refused.kind, Some(RejectionKind::MalformedMarker));
+    let old = desk.send(sent("GET", &long(3_801), &[HTML])).await;
+    assert_eq!(old.kind, Some(RejectionKind::MalformedMarker));
+    let form = [SAME_ORIGIN, NAVIGATE, DOCUMENT, FROM_INES];
+    let form = sent("POST", &long(3_801).replace("as=ines&", ""), &form);
+    assert_eq!(desk.send(form).await.body, "ines by ada");
+    // Without the marker in it: sent on, and refused then.
+    let link = [SAME_ORIGIN, NAVIGATE, DOCUMENT, FROM_INES];
+    let link = sent("GET", &long(3_801).replace("as=ines&", ""), &link);
+    let sent_on = desk.send(link).await;
+    assert_eq!(sent_on.status, StatusCode::TEMPORARY_REDIRECT);
+    let refused = desk.send(page(location(&sent_on))).await;
+    assert_eq!(refused.kind, Some(RejectionKind::MalformedMarker));
+    assert_eq!(desk.echo.calls(), 2);
+    let denied = "denied - ines malformed_marker".to_owned();
+    assert_eq!(
+        desk.trail()
+            .await
+            .iter()
+            .filter(|line| **line == denied)
+            .count(),
+        3
+    );
+
+    // What a script asks for is no page, an excluded one is the actor's own, and without the setting nothing is lost.
+    let call = sent(
+        "GET",
+        &long(9_000),
+        &[SAME_ORIGIN, ("sec-fetch-mode", "cors")],
+    );
+    assert_eq!(desk.send(call).await.body, "ines by ada");
+    let excluded = page(&long(9_000).replace("/orders", "/admin"));
+    assert_eq!(desk.send(excluded).await.body, "themselves");
+    let desk = crate::support::desk();
+    desk.start("ada", "ines").await.unwrap();
+    assert_eq!(desk.send(page(&long(9_000))).await.body, "ines by ada");
+}

@@ -32,6 +32,8 @@ const NO_SCRIPT: &str =
 
 /// A script's tag, as acted pages have it.
 const BOTH: &str = r#"<script src="/impersonation/page.js" data-parameter="as" data-header="act-as" data-subject="ines"></script>"#;
+/// Where the host has the marker stay.
+const STICKY: &str = r#"<script src="/impersonation/page.js" data-parameter="as" data-header="act-as" data-subject="ines" data-sticky=""></script>"#;
 const ONLY_QUERY: &str =
     r#"<script src="/impersonation/page.js" data-parameter="as" data-subject="ines"></script>"#;
 
@@ -174,7 +176,10 @@ async fn answer(State(site): State<Site>, request: Request) -> Response {
             let body = String::from_utf8_lossy(&body);
             format!("{who} {method} {own} {body}").into_response()
         }
-        (&Method::GET, path) if !path.starts_with("/api") => {
+        // A form that is shown again, with what was wrong.
+        (method, path)
+            if path == "/check" || (method == Method::GET && !path.starts_with("/api")) =>
+        {
             let tag = acting_as.map_or("", |_| site.tag);
             let mut page = Html(page(path, &who, tag)).into_response();
             let policy = HeaderValue::from_static(site.policy);
@@ -275,6 +280,58 @@ async fn r2_without_a_script_what_a_marked_page_sends_stays_acted() {
             assert_eq!(site.ended().await, (vec![], 1));
         },
     )
+    .await;
+}
+
+#[tokio::test]
+async fn r4_the_page_that_answers_a_form_gets_the_marker_back_into_its_url() {
+    browse(Set::default(), async |browser| {
+        let site = Site::started(STICKY, STRICT, Builder::sticky_marker).await;
+        browser.goto(&site.url("/orders?as=ines")).await;
+        is_at(&browser, "/orders", "ines by ada").await;
+        browser
+            .run_async(
+                r#"const form = document.getElementById("form");
+                form.action = "/check?x=1";
+                form.submit();
+                return null;"#,
+            )
+            .await;
+        is_at(&browser, "/check", "ines by ada").await;
+        assert_eq!(browser.url().await, site.url("/check?x=1&as=ines"));
+        // Once more, and somewhere else.
+        browser.click("#send").await;
+        is_at(&browser, "/orders/7", "ines by ada").await;
+        site.hears("POST /orders ines by ada").await;
+        let heard = site.heard();
+        assert!(
+            heard.iter().all(|line| line.ends_with(" ines by ada")),
+            "{heard:#?}"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn r4_a_page_whose_url_is_too_long_for_a_referer_is_not_shown() {
+    let quiet = Set {
+        scripts: false,
+        ..Set::default()
+    };
+    browse(quiet, async |browser| {
+        let site = Site::started(BOTH, STRICT, Builder::sticky_marker).await;
+        browser.goto(&site.url("/orders?as=ines")).await;
+        is_at(&browser, "/orders", "ines by ada").await;
+        site.heard();
+        // Such a link may stand in what the subject wrote.
+        let long = format!("/next?x={}&as=ines", "a".repeat(4_100));
+        browser.goto(&site.url(&long)).await;
+        if browser.text("h1").await == "/next" {
+            browser.click("#send").await;
+            browser.find_saying("#path", "/orders/7").await;
+        }
+        assert_eq!(site.heard(), Vec::<String>::new());
+    })
     .await;
 }
 
