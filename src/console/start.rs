@@ -254,7 +254,8 @@ impl Visit {
                 ticket: typed.get("ticket").to_owned(),
                 next: typed.get("next").to_owned(),
                 may_write: access == Access::ReadWrite,
-                write: typed.get("access") == Access::ReadWrite.as_str(),
+                // Whoever wrote the link here does not choose it; the form that comes back says what was chosen.
+                write: rejection.is_some() && typed.get("access") == Access::ReadWrite.as_str(),
                 ceiling: duration(ceiling),
                 lengths: lengths(Duration::ZERO, ceiling, typed.get("duration")),
                 max_reason: MAX_REASON,

@@ -1924,6 +1924,22 @@ async fn the_script_hears_of_sessions() {
 }
 
 #[tokio::test]
+async fn s1_a_link_to_a_start_does_not_choose_the_wider_access() {
+    let console = Console::new();
+    // Such a link may stand on another site: what it says is there to be read, and no right is taken by a mere click.
+    let page = console
+        .get("root", "/start?subject=ines&reason=x&access=read_write")
+        .await;
+    assert!(page.html.contains(r#"value="read_only" checked"#));
+    assert!(page.html.contains(r#"value="read_write">"#));
+    // What was chosen in the form is still chosen when it comes back.
+    let again = "reason=&access=read_write";
+    let page = console.post("root", "/start?subject=ines", again).await;
+    assert_eq!(page.kind, Some(RejectionKind::InvalidRequest));
+    assert!(page.html.contains(r#"value="read_write" checked"#));
+}
+
+#[tokio::test]
 async fn a_time_that_utc_has_no_date_for_is_refused_and_breaks_no_page() {
     let console = Console::new();
     // The last second there is, but west of Greenwich: in UTC it would be in the year 10000.
