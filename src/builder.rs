@@ -396,13 +396,14 @@ impl Builder {
     /// taken to have the page's own, which is in the `Referer`. Default: off, and each request says itself whom
     /// it acts as.
     ///
-    /// - A navigation by `GET` is sent on, with 307, to the same URL with the marker. So links and forms need
-    ///   not be changed, and the address bar says whom one acts as.
-    /// - Everything else (images, scripts' calls, forms that post) is acted as if it had the marker. What
+    /// - A navigation is sent on, with 307, to the same URL with the marker: links, and forms, also those that post up to
+    ///   64 KiB, which come a second time then. So links and forms need not be changed, and the address bar says whom one
+    ///   acts as.
+    /// - Everything else (images, scripts' calls, forms that post more) is acted as if it had the marker. What
     ///   stands behind that marker decides; where that is no session, it is refused and not run as the actor
     ///   (rule R4). So is what comes from a page whose marker cannot be read.
-    /// - A page that answers an unmarked form, such as the form with what was wrong, has a URL without the marker.
-    ///   `page.js` puts it back there; without the script what such a page sends is the actor's own, unless
+    /// - A page that answers a form of more than that has a URL without the marker. `page.js` puts it back there; without
+    ///   the script what such a page sends is the actor's own, unless
     ///   [`refuse_unmarked_writes`](Self::refuse_unmarked_writes) is set. Forms whose `action` has the marker,
     ///   or none, keep it by themselves.
     /// - A page whose path and query are longer than 3,800 characters is refused: browsers would not say that what it

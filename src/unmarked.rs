@@ -14,7 +14,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri,
-    header::{CACHE_CONTROL, LOCATION, REFERER, REFERRER_POLICY},
+    header::{
+        CACHE_CONTROL, CONTENT_LENGTH, LOCATION, REFERER, REFERRER_POLICY, TRANSFER_ENCODING,
+    },
     request::Parts,
 };
 
@@ -161,6 +163,24 @@ fn called(parts: &Parts) -> &Uri {
     &parts.uri
 }
 
+/// Whether the browser can be told to send the same request once more. What it posts has to be short: it is sent before
+/// anyone can answer, and a connection that is closed on much of it loses the answer.
+fn can_be_sent_again(parts: &Parts) -> bool {
+    const MOST_POSTED: u64 = 64 * 1024;
+
+    match parts.method {
+        Method::GET | Method::HEAD => true,
+        Method::POST => {
+            let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
+            let length = lengths.next().and_then(|it| it.to_str().ok()?.parse().ok());
+            length.is_some_and(|length: u64| length <= MOST_POSTED)
+                && lengths.next().is_none()
+                && !parts.headers.contains_key(TRANSFER_ENCODING)
+        }
+        _ => false,
+    }
+}
+
 /// Whether a page's host and port are ours. Browsers leave out a port that goes without saying, and some proxies write it
 /// into `Host`.
 fn is_same_host(scheme: &[u8], page: &[u8], ours: &[u8]) -> bool {
@@ -246,8 +266,7 @@ impl Inner {
 
     /// For a navigation: its URL with the marker, as a path on this host.
     fn same_with(&self, marker: &Marker, parts: &Parts) -> Option<HeaderValue> {
-        let can_be_repeated = matches!(parts.method, Method::GET | Method::HEAD);
-        if !can_be_repeated || !is_navigation(&parts.headers) {
+        if !can_be_sent_again(parts) || !is_navigation(&parts.headers) {
             return None;
         }
         let target = called(parts).path_and_query()?.as_str();

@@ -4,7 +4,7 @@
 //
 // 1. What the page's own scripts send to its own origin carries the marker, and so does the URL that they put into
 //    the address bar. Without this, a page would go on as the person who acts, below a banner that says otherwise.
-// 2. With `data-sticky` the page's own URL gets the marker where it has none: the answer to a form has the URL of the form,
+// 2. With `data-sticky` the page's own URL gets the marker where it has none: the answer to a long form has the URL of the form,
 //    which nobody marked. What the page sends is known by that URL.
 // 3. The banner's time is counted down.
 //

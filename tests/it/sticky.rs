@@ -223,12 +223,47 @@ async fn r2_a_redirected_navigation_is_acted() {
 }
 
 #[tokio::test]
+async fn r4_a_form_is_sent_on_with_the_marker_so_that_its_answer_has_it_too() {
+    const OURS: (&str, &str) = ("origin", "https://shop.example");
+    let desk = sticky();
+    desk.start("ada", "ines").await.unwrap();
+    let tests: [Headers; 3] = [
+        &[
+            SAME_ORIGIN,
+            NAVIGATE,
+            DOCUMENT,
+            OURS,
+            FROM_INES,
+            ("content-length", "0"),
+        ],
+        &[
+            SAME_ORIGIN,
+            NAVIGATE,
+            DOCUMENT,
+            OURS,
+            FROM_INES,
+            ("content-length", "65536"),
+        ],
+        // Browsers that say nothing of themselves.
+        &[HTML, OURS, FROM_INES, ("content-length", "9")],
+    ];
+    for headers in tests {
+        let form = desk.send(sent("POST", "/orders?x=1", headers)).await;
+        assert_eq!(form.status, 307, "{headers:?}");
+        assert_eq!(location(&form), "/orders?x=1&as=ines", "{headers:?}");
+        assert_eq!(desk.echo.calls(), 0, "{headers:?}");
+    }
+    let again = sent("POST", "/orders?x=1&as=ines", tests[1]);
+    assert_eq!(desk.send(again).await.body, "ines by ada");
+}
+
+#[tokio::test]
 async fn r2_what_else_a_marked_page_sends_is_acted() {
     const CORS: (&str, &str) = ("sec-fetch-mode", "cors");
     const NO_CORS: (&str, &str) = ("sec-fetch-mode", "no-cors");
     const OURS: (&str, &str) = ("origin", "https://shop.example");
     let image = ("sec-fetch-dest", "image");
-    let tests: [(&str, Headers); 11] = [
+    let tests: [(&str, Headers); 14] = [
         ("GET", &[SAME_ORIGIN, CORS, FROM_INES]),
         ("GET", &[SAME_ORIGIN, NO_CORS, image, FROM_INES]),
         // A script that asks for a part of a page is no navigation.
@@ -237,10 +272,41 @@ async fn r2_what_else_a_marked_page_sends_is_acted() {
         ("OPTIONS", &[SAME_ORIGIN, CORS, FROM_INES]),
         ("POST", &[SAME_ORIGIN, CORS, OURS, FROM_INES]),
         ("DELETE", &[SAME_ORIGIN, CORS, OURS, FROM_INES]),
-        // A form cannot be sent twice.
+        // A form that is too long to be sent twice, or that does not say how long it is.
         (
             "POST",
             &[SAME_ORIGIN, NAVIGATE, DOCUMENT, HTML, OURS, FROM_INES],
+        ),
+        (
+            "POST",
+            &[
+                SAME_ORIGIN,
+                NAVIGATE,
+                OURS,
+                FROM_INES,
+                ("content-length", "65537"),
+            ],
+        ),
+        (
+            "POST",
+            &[
+                SAME_ORIGIN,
+                NAVIGATE,
+                OURS,
+                FROM_INES,
+                ("content-length", "9"),
+                ("transfer-encoding", "chunked"),
+            ],
+        ),
+        (
+            "PUT",
+            &[
+                SAME_ORIGIN,
+                NAVIGATE,
+                OURS,
+                FROM_INES,
+                ("content-length", "9"),
+            ],
         ),
         // Browsers that say nothing of themselves.
         ("GET", &[("accept", "image/png"), FROM_INES]),

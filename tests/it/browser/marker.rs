@@ -313,6 +313,38 @@ async fn r4_the_page_that_answers_a_form_gets_the_marker_back_into_its_url() {
 }
 
 #[tokio::test]
+async fn r4_without_a_script_the_page_that_answers_a_form_has_the_marker_as_well() {
+    let quiet = Set {
+        scripts: false,
+        ..Set::default()
+    };
+    browse(quiet, async |browser| {
+        let site = Site::started("", STRICT, Builder::sticky_marker).await;
+        browser.goto(&site.url("/orders?as=ines")).await;
+        is_at(&browser, "/orders", "ines by ada").await;
+        browser
+            .run(
+                r#"const form = document.getElementById("form");
+                form.action = "/check?x=1";
+                form.submit();"#,
+            )
+            .await;
+        is_at(&browser, "/check", "ines by ada").await;
+        assert_eq!(browser.url().await, site.url("/check?x=1&as=ines"));
+        browser.click("#send").await;
+        is_at(&browser, "/orders/7", "ines by ada").await;
+        let heard = site.heard();
+        let posts = heard.iter().filter(|line| line.starts_with("POST"));
+        assert_eq!(
+            posts.collect::<Vec<_>>(),
+            ["POST /check ines by ada", "POST /orders ines by ada"],
+            "each once"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn r4_a_page_whose_url_is_too_long_for_a_referer_is_not_shown() {
     let quiet = Set {
         scripts: false,
