@@ -68,6 +68,30 @@ const RESERVED_PREFIXES: &[&str] = &[
     "x-http-method",
 ];
 
+/// What the queries of the control API and of the console are made of: a marker of such a name would be taken out of
+/// them, as out of every request (rule R9).
+const OWN_PARAMETERS: &[&str] = &[
+    "above",
+    "admin_user_id",
+    "cursor",
+    "done",
+    "from",
+    "impersonation_type",
+    "is_active",
+    "limit",
+    "name",
+    "next",
+    "offset",
+    "q",
+    "session",
+    "session_id",
+    "subject",
+    "target_user_id",
+    "to",
+    "v",
+    "week",
+];
+
 /// Sets up an [`Impersonation`]. Made by [`Impersonation::builder`].
 ///
 /// Every setter says its default; [`build`](Self::build) refuses what cannot work.
@@ -242,7 +266,8 @@ impl Builder {
         self
     }
 
-    /// The query parameter of the marker. Default: `as`. ASCII letters, digits and `-._~`.
+    /// The query parameter of the marker. Default: `as`. ASCII letters, digits and `-._~`; with a control API or a
+    /// console none of theirs, such as `subject` or `q`.
     pub fn query_parameter(mut self, name: impl Into<String>) -> Self {
         self.query = Some(name.into());
         self
@@ -635,6 +660,13 @@ impl Builder {
         Ok(Some(Arc::new(tokens.clone().build(now)?)))
     }
 
+    fn has_console(&self) -> bool {
+        #[cfg(feature = "console")]
+        return self.console_path.is_some();
+        #[cfg(not(feature = "console"))]
+        false
+    }
+
     fn sources(&self) -> Result<Sources, ConfigError> {
         if self.query.is_none() && self.header.is_none() {
             return Err(ConfigError::NoMarkerSource);
@@ -651,6 +683,13 @@ impl Builder {
                 return Err(invalid(
                     "query_parameter",
                     "must be one or more ASCII letters, digits or -._~",
+                ));
+            }
+            let has_pages = self.control_path.is_some() || self.has_console();
+            if has_pages && OWN_PARAMETERS.contains(&name.as_str()) {
+                return Err(invalid(
+                    "query_parameter",
+                    "is a parameter of the control API or of the console",
                 ));
             }
         }

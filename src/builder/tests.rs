@@ -40,6 +40,23 @@ fn r2_the_parameters_name_is_plain_ascii() {
 }
 
 #[test]
+fn r9_the_parameters_name_is_none_of_our_own_pages() {
+    let named = |name: &str| builder().query_parameter(name);
+    for name in ["subject", "q", "cursor", "week", "v"] {
+        assert_eq!(complaint(named(name)), None, "{name}");
+        let with_control = named(name).control_path("/impersonation");
+        assert_eq!(complaint(with_control), Some("query_parameter"), "{name}");
+        #[cfg(feature = "console")]
+        assert_eq!(
+            complaint(named(name).console_path("/admin")),
+            Some("query_parameter"),
+            "{name}"
+        );
+    }
+    assert_eq!(complaint(builder().control_path("/impersonation")), None);
+}
+
+#[test]
 fn r2_the_headers_name_is_one_that_nobody_else_uses() {
     for name in [
         "Act-As",
