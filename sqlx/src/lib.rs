@@ -62,6 +62,8 @@ mod columns;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod consents;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod heart;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod listeners;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;

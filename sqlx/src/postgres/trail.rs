@@ -4,10 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashSet,
     fmt,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -24,6 +21,7 @@ use uuid::Uuid;
 use super::clean;
 use crate::{
     COUNTED, columns,
+    heart::{Alive, Heart, keep_beating},
     trail::{Place, list},
 };
 
@@ -52,11 +50,6 @@ const INSERT: &str = concat!(
      on conflict (id, is_intent, time) do nothing"
 );
 
-/// How often a process says that it is there, and looks for those that are not.
-const BEAT: Duration = Duration::from_secs(10);
-/// A process that was silent for so long is dead.
-const SILENT: Duration = Duration::from_secs(60);
-
 /// The trail in PostgreSQL, one partition a month (in UTC), made when it is needed. Clones share it.
 ///
 /// Append-only: UPDATE, DELETE and TRUNCATE raise, of the whole and of each partition (rule A8). A write is one
@@ -74,7 +67,7 @@ pub struct PostgresTrail {
 struct Shared {
     pool: PgPool,
     process: Uuid,
-    beating: AtomicBool,
+    heart: Heart,
     /// Months that have a partition, as far as this process knows.
     months: Mutex<HashSet<(i32, u8)>>,
 }
@@ -89,7 +82,7 @@ impl PostgresTrail {
             shared: Arc::new(Shared {
                 pool,
                 process: Uuid::now_v7(),
-                beating: AtomicBool::new(false),
+                heart: Heart::default(),
                 months: Mutex::default(),
             }),
         }
@@ -232,67 +225,33 @@ impl PostgresTrail {
     }
 
     async fn try_write(&self, events: &[AuditEvent]) -> Result<(), sqlx::Error> {
-        self.keep_beating().await?;
+        keep_beating(&self.shared).await?;
         self.make_months(events).await?;
         self.insert(&self.shared.pool, events).await
     }
+}
 
-    /// Says that this process lives, from now on and in a task of its own.
-    async fn keep_beating(&self) -> Result<(), sqlx::Error> {
-        if self.shared.beating.load(Ordering::Relaxed)
-            || self.shared.beating.swap(true, Ordering::Relaxed)
-        {
-            return Ok(());
-        }
-        let beating = Beating(Arc::downgrade(&self.shared));
-        // Before its first event, so that there is none of a process that nobody knows.
-        beat(&self.shared).await?;
-        tokio::spawn(async move {
-            let beating = beating;
-            loop {
-                tokio::time::sleep(BEAT).await;
-                let Some(shared) = beating.0.upgrade() else {
-                    return;
-                };
-                let trail = PostgresTrail { shared };
-                let swept = async {
-                    beat(&trail.shared).await?;
-                    trail.mark_unknown(SILENT).await
-                };
-                if let Err(error) = swept.await {
-                    tracing::warn!(
-                        target: "tower_impersonation",
-                        error = &error as &dyn std::error::Error,
-                        "intents of dead processes were not looked for"
-                    );
-                }
-            }
-        });
+impl Alive for Shared {
+    fn heart(&self) -> &Heart {
+        &self.heart
+    }
+
+    /// By the clock of the database, which all processes share.
+    async fn beat(&self) -> Result<(), sqlx::Error> {
+        query(
+            "insert into impersonation.processes (id) values ($1) \
+             on conflict (id) do update set seen_at = now(), swept_at = null",
+        )
+        .bind(self.process)
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
-}
 
-/// Lets the next write start again when this one failed, or went away with its runtime.
-struct Beating(Weak<Shared>);
-
-impl Drop for Beating {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.beating.store(false, Ordering::Relaxed);
-        }
+    async fn bury(self: Arc<Self>, silent: Duration) -> Result<(), sqlx::Error> {
+        let trail = PostgresTrail { shared: self };
+        trail.mark_unknown(silent).await.map(drop)
     }
-}
-
-/// By the clock of the database, which all processes share.
-async fn beat(shared: &Shared) -> Result<(), sqlx::Error> {
-    query(
-        "insert into impersonation.processes (id) values ($1) \
-         on conflict (id) do update set seen_at = now(), swept_at = null",
-    )
-    .bind(shared.process)
-    .execute(&shared.pool)
-    .await?;
-    Ok(())
 }
 
 #[async_trait]

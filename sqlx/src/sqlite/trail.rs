@@ -1,13 +1,6 @@
 //! [`SqliteTrail`].
 
-use std::{
-    fmt,
-    sync::{
-        Arc, Weak,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
@@ -25,6 +18,7 @@ use uuid::Uuid;
 use super::{micros, time};
 use crate::{
     COUNTED, columns,
+    heart::{Alive, Heart, keep_beating},
     trail::{Place, list},
 };
 
@@ -39,10 +33,6 @@ macro_rules! event_columns {
 const ROW: &str = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
 /// Rows per statement: few sizes, so that each statement is prepared once.
 const SIZES: [usize; 4] = [1_000, 100, 10, 1];
-/// How often a process says that it is there, and looks for those that are not.
-const BEAT: Duration = Duration::from_secs(10);
-/// A process that was silent for so long is dead.
-const SILENT: Duration = Duration::from_secs(60);
 
 /// The trail in SQLite. Clones share it.
 ///
@@ -61,7 +51,7 @@ pub struct SqliteTrail {
 struct Shared {
     pool: SqlitePool,
     process: Uuid,
-    beating: AtomicBool,
+    heart: Heart,
 }
 
 // === impl SqliteTrail ===
@@ -74,7 +64,7 @@ impl SqliteTrail {
             shared: Arc::new(Shared {
                 pool,
                 process: Uuid::now_v7(),
-                beating: AtomicBool::new(false),
+                heart: Heart::default(),
             }),
         }
     }
@@ -159,69 +149,35 @@ impl SqliteTrail {
         }
         Ok(marked)
     }
+}
 
-    /// Says that this process lives, from now on and in a task of its own.
-    async fn keep_beating(&self) -> Result<(), sqlx::Error> {
-        if self.shared.beating.load(Ordering::Relaxed)
-            || self.shared.beating.swap(true, Ordering::Relaxed)
-        {
-            return Ok(());
-        }
-        let beating = Beating(Arc::downgrade(&self.shared));
-        // Before its first event, so that there is none of a process that nobody knows.
-        beat(&self.shared).await?;
-        tokio::spawn(async move {
-            let beating = beating;
-            loop {
-                tokio::time::sleep(BEAT).await;
-                let Some(shared) = beating.0.upgrade() else {
-                    return;
-                };
-                let trail = SqliteTrail { shared };
-                let swept = async {
-                    beat(&trail.shared).await?;
-                    trail.mark_unknown(SILENT).await
-                };
-                if let Err(error) = swept.await {
-                    tracing::warn!(
-                        target: "tower_impersonation",
-                        error = &error as &dyn std::error::Error,
-                        "intents of dead processes were not looked for"
-                    );
-                }
-            }
-        });
+impl Alive for Shared {
+    fn heart(&self) -> &Heart {
+        &self.heart
+    }
+
+    async fn beat(&self) -> Result<(), sqlx::Error> {
+        query(
+            "insert into impersonation_processes (id, seen_at) values (?1, ?2) \
+             on conflict (id) do update set seen_at = excluded.seen_at, swept_at = null",
+        )
+        .bind(self.process)
+        .bind(micros(OffsetDateTime::now_utc()))
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
-}
 
-/// Lets the next write start again when this one failed, or went away with its runtime.
-struct Beating(Weak<Shared>);
-
-impl Drop for Beating {
-    fn drop(&mut self) {
-        if let Some(shared) = self.0.upgrade() {
-            shared.beating.store(false, Ordering::Relaxed);
-        }
+    async fn bury(self: Arc<Self>, silent: Duration) -> Result<(), sqlx::Error> {
+        let trail = SqliteTrail { shared: self };
+        trail.mark_unknown(silent).await.map(drop)
     }
-}
-
-async fn beat(shared: &Shared) -> Result<(), sqlx::Error> {
-    query(
-        "insert into impersonation_processes (id, seen_at) values (?1, ?2) \
-         on conflict (id) do update set seen_at = excluded.seen_at, swept_at = null",
-    )
-    .bind(shared.process)
-    .bind(micros(OffsetDateTime::now_utc()))
-    .execute(&shared.pool)
-    .await?;
-    Ok(())
 }
 
 #[async_trait]
 impl AuditSink for SqliteTrail {
     async fn write(&self, events: &[AuditEvent]) -> Result<(), BoxError> {
-        self.keep_beating().await?;
+        keep_beating(&self.shared).await?;
         let mut connection = self.shared.pool.acquire().await?;
         make_durable(&mut connection).await?;
         let mut tx = connection.begin_with("begin immediate").await?;
