@@ -762,8 +762,16 @@ impl Inner {
         filter: &SessionFilter,
         page: &Page,
     ) -> Result<SessionList, Refusal> {
-        let sessions = self.store()?;
         self.sweep().await?;
+        self.list_unswept(filter, page).await
+    }
+
+    async fn list_unswept(
+        &self,
+        filter: &SessionFilter,
+        page: &Page,
+    ) -> Result<SessionList, Refusal> {
+        let sessions = self.store()?;
         let now = self.clock.now()?;
         self.ask("session store", sessions.list(filter, page, now))
             .await
@@ -893,6 +901,16 @@ impl Inner {
         actor: &UserId,
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, Refusal> {
+        self.sweep().await?;
+        self.list_active(actor, limit).await
+    }
+
+    /// The same without a sweep before it, for requests of which there are many.
+    pub(crate) async fn list_active(
+        &self,
+        actor: &UserId,
+        limit: usize,
+    ) -> Result<Vec<Arc<Session>>, Refusal> {
         let filter = SessionFilter {
             actor: Some(actor.clone()),
             is_active: Some(true),
@@ -902,7 +920,7 @@ impl Inner {
             limit,
             ..Page::default()
         };
-        Ok(self.list_page(&filter, &page).await?.sessions)
+        Ok(self.list_unswept(&filter, &page).await?.sessions)
     }
 
     /// Ends one session, if it is active, and records it. `by` is who did it, if not its actor.

@@ -23,12 +23,11 @@ use http::{
 use crate::{
     acting_as::ActingAs,
     checker::Caller,
-    identity::UserId,
     impersonation::Inner,
     marker::{Fault, Marker, SEC_FETCH_SITE, authority_of, is_cross_site},
     policy::{Route, may_write},
     rejection::{RejectionKind, SEC_FETCH_MODE, is_navigation},
-    session::{EndedReason, Page, SessionFilter, SessionId},
+    session::EndedReason,
     vet::Refusal,
 };
 
@@ -96,22 +95,18 @@ impl Watch {
 // === impl Concern ===
 
 impl Concern {
-    fn of(watch: Watch, route: Route, parts: &Parts) -> Option<Self> {
-        let writes = match route {
-            Route::Write => true,
-            Route::Read | Route::Excluded => false,
-            // What is closed to a subject may still be read by the actor.
-            Route::Protected => may_write(&parts.method, &parts.headers),
-        };
-        if writes {
+    /// As far as the request shows by itself: a route may be listed as one that only reads.
+    fn of(watch: Watch, parts: &Parts) -> Option<Self> {
+        if may_write(&parts.method, &parts.headers) {
             return watch.writes.then_some(Self::Write);
         }
         let is = |name: &HeaderName, value| is_only(&parts.headers, name, value);
-        let is_typed = parts.method == Method::GET
+        let is_typed = watch.typed
+            && parts.method == Method::GET
             && is(&SEC_FETCH_SITE, "none")
             && is(&SEC_FETCH_MODE, "navigate")
             && is(&SEC_FETCH_DEST, "document");
-        match (watch.typed && is_typed, is_ahead(&parts.headers)) {
+        match (is_typed, is_ahead(&parts.headers)) {
             (false, _) => None,
             (true, false) => Some(Self::Typed),
             (true, true) => Some(Self::BeingTyped),
@@ -214,24 +209,33 @@ impl Inner {
         if parts.extensions.get::<ActingAs>().is_some() {
             return Step::Pass;
         }
+        let left_behind = if watch.sticky {
+            self.left_behind(parts)
+        } else {
+            Ok(None)
+        };
+        let concern = Concern::of(watch, parts);
+        if left_behind == Ok(None) && concern.is_none() {
+            // Most requests, and their paths need not be read.
+            return Step::Pass;
+        }
         let path = parts.uri.path();
         let route = self.routes.classify(&parts.method, path, &parts.headers);
         if route == Route::Excluded {
             return Step::Pass;
         }
-        if watch.sticky {
-            match self.left_behind(parts) {
-                Ok(None) => {}
-                Ok(Some(marker)) => {
-                    return match self.same_with(&marker, parts) {
-                        Some(to) => Step::Redirect(to),
-                        None => Step::Act(marker),
-                    };
-                }
-                Err(fault) => return Step::Refuse(fault),
-            }
+        match left_behind {
+            Ok(Some(marker)) => match self.same_with(&marker, parts) {
+                Some(to) => Step::Redirect(to),
+                None => Step::Act(marker),
+            },
+            Err(fault) => Step::Refuse(fault),
+            Ok(None) => match concern {
+                // The host says that it changes nothing.
+                Some(Concern::Write) if route == Route::Read => Step::Pass,
+                concern => concern.map_or(Step::Pass, Step::Ask),
+            },
         }
-        Concern::of(watch, route, parts).map_or(Step::Pass, Step::Ask)
     }
 
     /// The marker of the page that sent the request.
@@ -299,8 +303,7 @@ impl Inner {
         parts: &Parts,
         concern: Concern,
     ) -> Result<(), Refusal> {
-        let caller = async { self.checker.identify(parts).await };
-        let caller = match self.ask("checker", caller).await? {
+        let caller = match self.identify(parts).await? {
             Caller::Admin(actor) => actor.id().clone(),
             // Maybe no longer an admin, and with a session all the same.
             Caller::User(id) => id,
@@ -311,7 +314,10 @@ impl Inner {
                 self.end_all(&caller, EndedReason::MarkerRemoved).await?;
                 return Ok(());
             }
-            let Some(session) = self.live_session_of(&caller).await? else {
+            // Or the store may take for idle who is not.
+            self.tell_last_seen().await?;
+            let active = self.list_active(&caller, 1).await?;
+            let Some(session) = active.first().map(|session| session.id) else {
                 return Ok(());
             };
             let refusal = match concern {
@@ -331,25 +337,6 @@ impl Inner {
         settled
             .await
             .map_err(|refusal: Refusal| refusal.by(&caller))
-    }
-
-    async fn live_session_of(&self, actor: &UserId) -> Result<Option<SessionId>, Refusal> {
-        let sessions = self.store()?;
-        // Or the store may take for idle who is not.
-        self.tell_last_seen().await?;
-        let filter = SessionFilter {
-            actor: Some(actor.clone()),
-            is_active: Some(true),
-            ..SessionFilter::default()
-        };
-        let page = Page {
-            limit: 1,
-            ..Page::default()
-        };
-        let now = self.clock.now()?;
-        let listed = async { sessions.list(&filter, &page, now).await };
-        let listed = self.ask("session store", listed).await?;
-        Ok(listed.sessions.first().map(|session| session.id))
     }
 }
 

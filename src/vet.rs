@@ -131,12 +131,15 @@ impl Inner {
             .map_err(|why| Refusal::no_answer(what, why))
     }
 
+    /// Who calls, or that it is nobody (rule R13).
+    pub(crate) async fn identify(&self, parts: &Parts) -> Result<Caller, Refusal> {
+        let caller = async { self.checker.identify(parts).await };
+        self.ask("checker", caller).await
+    }
+
     /// Who calls; nobody is a refusal (rule R6).
     pub(crate) async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
-        match self
-            .ask("checker", async { self.checker.identify(parts).await })
-            .await?
-        {
+        match self.identify(parts).await? {
             Caller::Anonymous => Err(Refusal::of(
                 RejectionKind::Unauthenticated,
                 "nobody is signed in",
