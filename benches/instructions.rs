@@ -80,6 +80,8 @@ fn tower_http_csrf((mut answer, request): Setup) -> Answer {
 #[bench::query(common::in_memory, query)]
 #[bench::query_with_as(common::in_memory, query_with_as)]
 #[bench::query_with_percent(common::in_memory, query_with_percent)]
+#[bench::watching(common::watching, plain)]
+#[bench::watching_query(common::watching, query)]
 #[bench::marked(common::in_memory, marked)]
 #[bench::marked_twenty_headers(common::in_memory, marked_twenty_headers)]
 #[bench::marked_cached(common::in_cache, marked)]

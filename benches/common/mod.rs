@@ -137,6 +137,13 @@ pub(crate) fn in_cache() -> Answer {
     impersonate(Cached::new(MemorySessions::new(), Duration::from_secs(60)))
 }
 
+/// The marker stays, writes without one are refused, and typing an address ends the session.
+pub(crate) fn watching() -> Answer {
+    let builder = impersonation(MemorySessions::new()).sticky_marker();
+    let watching = builder.refuse_unmarked_writes().end_when_marker_removed();
+    acting(&watching.build().expect("valid settings"))
+}
+
 /// Every acted read is queued as an event of its own.
 pub(crate) fn unfolded() -> Answer {
     let builder = impersonation(MemorySessions::new()).audit_queue(10_000_000);
