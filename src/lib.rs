@@ -92,75 +92,53 @@
 //! tokio. Requests without a marker work without one; everything else records, and that takes a task.
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
-pub mod audit;
-#[cfg(feature = "axum")]
-pub mod axum;
-pub mod clock;
-#[cfg(feature = "console")]
-pub mod console;
-#[cfg(feature = "control")]
-pub mod control;
-#[cfg(feature = "page")]
-pub mod page;
+mod words;
+
+mod request;
+
+mod rejection;
+
+mod host;
+
+mod policy;
+
 pub mod session;
+
+pub mod audit;
+
 #[cfg(feature = "jwt")]
 pub mod token;
 
-mod acting_as;
-mod admit;
-#[cfg(any(feature = "console", feature = "page"))]
-mod asset;
-mod assume;
-mod body;
-mod builder;
-mod checker;
-mod client;
-mod consent;
-mod credentials;
-mod directory;
-mod event;
-mod forbid;
-mod future;
-mod guarded;
-mod identity;
-mod impersonation;
-mod layer;
-mod marker;
-mod notifier;
-mod people;
-mod policy;
-mod reading;
-mod rejection;
-mod service;
-mod unmarked;
-mod vet;
+mod engine;
 
+mod tower;
+
+mod handle;
+
+#[cfg(feature = "axum")]
+pub mod extract;
+
+/// The numbered rules that the code, its tests and these pages cite.
+#[doc = include_str!("rules.md")]
+pub mod rules {}
+
+#[cfg(feature = "jwt")]
+pub use self::handle::LiveTokens;
 pub use self::{
-    acting_as::ActingAs,
-    body::{ResponseBody, SessionOver},
-    builder::{Builder, ConfigError},
-    checker::{AdminChecker, Caller, CheckerFn, Decision, Grant, checker_fn},
-    consent::{Consent, MemoryConsents},
-    credentials::{CredentialIssuer, Credentials},
-    directory::{DirectoryUser, MemoryDirectory, UserDirectory},
-    forbid::{Forbid, Forbidden},
-    future::ResponseFuture,
-    identity::{Access, Actor, InvalidUserId, Rank, Rights, Subject, UserId},
-    impersonation::{ChangeRequest, Impersonation, SessionWithUser, StartRequest},
-    layer::ImpersonationLayer,
-    notifier::{Notice, Notifier, NotifierFn, notifier_fn},
-    people::People,
+    engine::{ChangeRequest, People, SessionWithUser, StartRequest},
+    handle::{Admin, Builder, Impersonation, SignedIn, TrailReading},
+    host::{
+        AdminChecker, Caller, CheckerFn, Consent, CredentialIssuer, Credentials, Decision, Grant,
+        MemoryConsents, MemoryDirectory, Notice, Notifier, NotifierFn, UserDirectory, checker_fn,
+        notifier_fn,
+    },
     rejection::{Rejection, RejectionKind},
-    service::Impersonate,
+    tower::{
+        Forbid, Forbidden, Impersonate, ImpersonationLayer, ResponseBody, ResponseFuture,
+        SessionOver,
+    },
+    words::{
+        Access, ActingAs, Actor, BoxError, ConfigError, DirectoryUser, InvalidUserId, Places, Rank,
+        Rights, Subject, UserId, clock,
+    },
 };
-
-#[cfg(feature = "page")]
-pub use self::page::PageLayer;
-
-/// A map that is read without a lock. Its hash is seeded by the process and several times faster than the
-/// standard one; only what an admin started or a directory knows ever gets in, so nobody can fill it with
-/// keys that collide.
-type Map<K, V> = papaya::HashMap<K, V, foldhash::fast::RandomState>;
-
-/// Any error of a host's code.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;

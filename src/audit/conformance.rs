@@ -33,9 +33,8 @@ use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 use super::{AuditEvent, AuditSink, EventName, Outcome, trail::MAX_BATCH};
 use crate::{
-    event::{Ids, MAX_HEADER, MAX_PATH},
-    identity::{Access, Subject, UserId},
     session::SessionId,
+    words::{Access, Ids, MAX_HEADER, MAX_PATH, Subject, UserId},
 };
 
 /// What a sink does with events that it already has.
@@ -323,7 +322,7 @@ where
         event.route = Some("/orders/{id}".to_owned());
         event.status = Some(201);
         event.outcome = Some(Outcome::Completed);
-        event.rule = Some("read_only");
+        event.rule = Some("read_only".into());
         event.count = Some(3);
         event.address = Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into());
         event.user_agent = Some("Mozilla/5.0".to_owned());

@@ -3,17 +3,16 @@
 //! The first read of a window is an event of its own, at once; the others of the same kind are counted and
 //! become one event when the window, the session or the process ends.
 
-use std::{collections::HashMap, hash::BuildHasher, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use foldhash::fast::RandomState;
-use http::HeaderValue;
 use time::OffsetDateTime;
 
 use super::{
-    AuditEvent, Ids, cut_header, cut_path,
-    guard::RequestFacts,
+    facts::RequestFacts,
     trail::{Slot, TrailSettings},
 };
+use crate::words::{AuditEvent, Ids, cut_path};
 
 /// More kinds of reads at once than this, or than half of the queue has slots, are not folded but written
 /// one by one: each open window may hold a slot, and the requests under way need theirs.
@@ -72,10 +71,10 @@ impl Folds {
         settings: &TrailSettings,
         ids: &Ids,
     ) -> [Option<Closed>; 2] {
-        let key = read.hash(&self.hasher);
+        let key = read.facts.fold_hash(&self.hasher, read.status);
         let mut over = None;
         if let Some(open) = self.windows.get_mut(&key) {
-            if !read.is_like(&open.event) {
+            if !read.facts.is_like(&open.event, read.status) {
                 let event = read.event(ids);
                 return [Some((event, slot)), None];
             }
@@ -163,51 +162,5 @@ impl Read<'_> {
     fn event(&self, ids: &Ids) -> AuditEvent {
         self.facts
             .completed(ids.next(self.at), self.at, self.status)
-    }
-
-    fn hash(&self, hasher: &RandomState) -> u64 {
-        let acting_as = &self.facts.acting_as;
-        hasher.hash_one((
-            acting_as.session().map(|session| session.id),
-            acting_as.actor().id(),
-            acting_as.subject(),
-            (acting_as.reason(), acting_as.access()),
-            &self.facts.method,
-            (self.facts.route.is_some(), self.facts.route_or_path()),
-            self.status,
-            self.facts.address,
-            self.facts.user_agent.as_ref().map(HeaderValue::as_bytes),
-        ))
-    }
-
-    /// Whether the read is of the same kind as `event`: whatever a folded event says of one of its reads
-    /// has to be true of all of them.
-    fn is_like(&self, event: &AuditEvent) -> bool {
-        let acting_as = &self.facts.acting_as;
-        event.session == acting_as.session().map(|session| session.id)
-            && event.actor.as_ref() == Some(acting_as.actor().id())
-            && event.subject.as_ref() == Some(acting_as.subject())
-            && event.reason.as_deref() == acting_as.reason()
-            && event.access == Some(acting_as.access())
-            && event.address == self.facts.address
-            && is_header(event.user_agent.as_deref(), self.facts.user_agent.as_ref())
-            && event.method.as_deref() == Some(self.facts.method.as_str())
-            && event.status == Some(self.status)
-            && match (&event.route, self.facts.route.as_deref()) {
-                (Some(there), Some(here)) => there == cut_path(here),
-                (None, None) => event.path.as_deref() == Some(cut_path(self.facts.path())),
-                _ => false,
-            }
-    }
-}
-
-/// Whether this header is what was stored.
-fn is_header(stored: Option<&str>, header: Option<&HeaderValue>) -> bool {
-    match (stored, header) {
-        (Some(stored), Some(header)) => {
-            stored.as_bytes() == header.as_bytes() || stored == cut_header(header)
-        }
-        (None, None) => true,
-        _ => false,
     }
 }

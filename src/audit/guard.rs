@@ -1,30 +1,14 @@
 //! [`RequestGuard`]: one outcome for every acted request, whatever becomes of it (rule A2).
 
-use std::{net::IpAddr, sync::Arc};
-
-use http::{HeaderValue, Method, StatusCode, Uri};
-use time::OffsetDateTime;
+use http::StatusCode;
 use uuid::Uuid;
 
 use super::{
-    AuditEvent, EventName, Outcome, Trail, TrailError, cut_header, cut_path, fold::Read,
-    trail::Slot,
+    facts::RequestFacts,
+    fold::Read,
+    trail::{Slot, Trail, TrailError},
 };
-use crate::acting_as::ActingAs;
-
-/// What the trail wants to know of an acted request. Shares the request's own buffers while it runs;
-/// only an event that is kept has copies.
-pub(crate) struct RequestFacts {
-    pub(crate) acting_as: ActingAs,
-    pub(crate) method: Method,
-    pub(crate) uri: Uri,
-    pub(crate) route: Option<Arc<str>>,
-    pub(crate) address: Option<IpAddr>,
-    pub(crate) user_agent: Option<HeaderValue>,
-    pub(crate) request_id: Option<HeaderValue>,
-    /// When it was admitted.
-    pub(crate) at: OffsetDateTime,
-}
+use crate::words::{EventName, Outcome};
 
 /// Stands for an acted request that is under way, and records its one outcome: by
 /// [`complete`](Self::complete), or when dropped.
@@ -92,7 +76,7 @@ impl RequestGuard {
     fn record(&mut self, outcome: Outcome, status: Option<StatusCode>) {
         let Some(slot) = self.slot.take() else { return };
         let at = self.trail.clock().now().unwrap_or(self.facts.at);
-        if let (None, Outcome::Completed, Some(status)) = (self.intent, outcome, status) {
+        if let (None, Outcome::Completed, Some(status)) = (self.intent, &outcome, status) {
             let read = Read {
                 facts: &self.facts,
                 status: status.as_u16(),
@@ -120,43 +104,5 @@ impl Drop for RequestGuard {
             Outcome::Cancelled
         };
         self.record(outcome, None);
-    }
-}
-
-// === impl RequestFacts ===
-
-impl RequestFacts {
-    pub(super) fn path(&self) -> &str {
-        self.uri.path()
-    }
-
-    pub(super) fn route_or_path(&self) -> &str {
-        self.route.as_deref().unwrap_or_else(|| self.path())
-    }
-
-    pub(super) fn completed(&self, id: Uuid, at: OffsetDateTime, status: u16) -> AuditEvent {
-        let mut event = AuditEvent::new(id, at, EventName::Request);
-        self.describe(&mut event);
-        event.outcome = Some(Outcome::Completed);
-        event.status = Some(status);
-        event
-    }
-
-    fn describe(&self, event: &mut AuditEvent) {
-        let acting_as = &self.acting_as;
-        event.actor = Some(acting_as.actor().id().clone());
-        event.subject = Some(acting_as.subject().clone());
-        event.session = acting_as.session().map(|session| session.id);
-        event.reason = acting_as.reason().map(str::to_owned);
-        event.access = Some(acting_as.access());
-        event.method = Some(self.method.as_str().to_owned());
-        event.path = Some(cut_path(self.path()).to_owned());
-        event.route = self
-            .route
-            .as_deref()
-            .map(|route| cut_path(route).to_owned());
-        event.address = self.address;
-        event.user_agent = self.user_agent.as_ref().map(cut_header);
-        event.request_id = self.request_id.as_ref().map(cut_header);
     }
 }

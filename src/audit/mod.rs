@@ -31,31 +31,34 @@
 //! }
 //! ```
 
-use async_trait::async_trait;
-
-use crate::BoxError;
-
 mod alerts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod facts;
 mod fold;
 mod guard;
 mod reader;
 mod sinks;
+mod summaries;
 mod trail;
 
-pub use crate::event::{AuditEvent, EventName, Outcome};
-pub(crate) use crate::event::{Ids, cut_header, cut_path};
+use async_trait::async_trait;
 
 pub use self::{
-    alerts::{Alert, AlertRule, Alerts, Summaries, Summary},
+    alerts::{Alert, AlertRule, Alerts},
     reader::{InvalidCursor, TrailCursor, TrailFilter, TrailList, TrailPage, TrailReader},
     sinks::{FanOut, JsonLines, MemorySink, SinkFn, TracingSink, sink_fn},
+    summaries::{Summaries, Summary},
     trail::{Trail, TrailError},
 };
 pub(crate) use self::{
-    guard::{RequestFacts, RequestGuard},
+    facts::{RequestFacts, describe_call},
+    guard::RequestGuard,
     trail::TrailSettings,
+};
+use crate::words::BoxError;
+pub use crate::words::{
+    AuditEvent, EventName, Field, FieldKind, FieldValue, InvalidValue, Outcome, UnknownWord,
 };
 
 /// Where the trail goes.

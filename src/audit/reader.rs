@@ -1,17 +1,11 @@
 //! Reading the trail: [`TrailReader`], what to look for, and where the next page starts.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use async_trait::async_trait;
-use time::OffsetDateTime;
-use uuid::Uuid;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{AuditEvent, EventName, MemorySink};
-use crate::{
-    BoxError,
-    identity::{Subject, UserId},
-    session::{SessionId, SubjectKind},
-};
+use crate::words::{AuditEvent, BoxError, EventName, SessionId, Subject, SubjectKind, UserId};
 
 /// Reads what a sink has written. For [`Builder::trail_reader`](crate::Builder::trail_reader).
 ///
@@ -87,14 +81,61 @@ impl TrailFilter {
         fn is<T: PartialEq>(wanted: Option<&T>, it: Option<&T>) -> bool {
             wanted.is_none_or(|wanted| it == Some(wanted))
         }
-        let kind = |kind: SubjectKind| event.subject.as_ref().is_some_and(|s| kind.is_of(s));
-        self.name.is_none_or(|name| name == event.name)
-            && is(self.actor.as_ref(), event.actor.as_ref())
-            && is(self.subject.as_ref(), event.subject.as_ref())
-            && self.kind.is_none_or(kind)
-            && is(self.session.as_ref(), event.session.as_ref())
-            && self.from.is_none_or(|from| event.time >= from)
-            && self.to.is_none_or(|to| event.time < to)
+        // Every field is named, so that a new one cannot be forgotten.
+        let Self {
+            name,
+            actor,
+            subject,
+            kind,
+            session,
+            from,
+            to,
+        } = self;
+        let is_of = |kind: SubjectKind| event.subject.as_ref().is_some_and(|s| kind.is_of(s));
+        is(name.as_ref(), Some(&event.name))
+            && is(actor.as_ref(), event.actor.as_ref())
+            && is(subject.as_ref(), event.subject.as_ref())
+            && kind.is_none_or(is_of)
+            && is(session.as_ref(), event.session.as_ref())
+            && from.is_none_or(|from| event.time >= from)
+            && to.is_none_or(|to| event.time < to)
+    }
+}
+
+/// What is looked for, for whoever reads of it later (rule A7): `all`, or the fields that filter.
+impl fmt::Display for TrailFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Every field is named, so that a new one cannot be forgotten.
+        let Self {
+            name,
+            actor,
+            subject,
+            kind,
+            session,
+            from,
+            to,
+        } = self;
+        let moment = |at: &OffsetDateTime| at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
+        let filters = [
+            ("name", name.as_ref().map(ToString::to_string)),
+            ("actor", actor.as_ref().map(ToString::to_string)),
+            ("subject", subject.as_ref().map(ToString::to_string)),
+            ("kind", kind.map(|kind| kind.as_str().to_owned())),
+            ("session", session.map(|session| session.to_string())),
+            ("from", from.as_ref().map(moment)),
+            ("to", to.as_ref().map(moment)),
+        ];
+        let mut separator = "";
+        for (name, value) in filters {
+            if let Some(value) = value {
+                write!(f, "{separator}{name}={value}")?;
+                separator = " ";
+            }
+        }
+        if separator.is_empty() {
+            f.write_str("all")?;
+        }
+        Ok(())
     }
 }
 
@@ -148,82 +189,11 @@ impl fmt::Display for TrailCursor {
     }
 }
 
-// === impl EventName ===
-
-impl EventName {
-    /// Every name there is.
-    pub const ALL: &'static [Self] = &[
-        Self::Start,
-        Self::End,
-        Self::Request,
-        Self::Denied,
-        Self::AccessRaised,
-        Self::Extended,
-        Self::PrivilegeViolation,
-        Self::TrailRead,
-    ];
-
-    /// The event of this name, as it is written in the trail.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL
-            .iter()
-            .copied()
-            .find(|event| event.as_str() == name)
-    }
-}
-
 // === impl readers ===
 
 #[async_trait]
 impl<R: TrailReader + ?Sized> TrailReader for std::sync::Arc<R> {
     async fn read(&self, filter: &TrailFilter, page: &TrailPage) -> Result<TrailList, BoxError> {
         (**self).read(filter, page).await
-    }
-}
-
-/// What an event is told from others by, an intent before its outcome.
-type Place = (Uuid, bool);
-
-fn place_of(event: &AuditEvent) -> Place {
-    let (id, is_intent) = event.key();
-    (id, !is_intent)
-}
-
-fn read_place(cursor: &TrailCursor) -> Result<Place, InvalidCursor> {
-    let (id, later) = cursor.0.split_once('.').ok_or(InvalidCursor)?;
-    let id = id.parse().map_err(|_| InvalidCursor)?;
-    match later {
-        "0" => Ok((id, false)),
-        "1" => Ok((id, true)),
-        _ => Err(InvalidCursor),
-    }
-}
-
-#[async_trait]
-impl TrailReader for MemorySink {
-    async fn read(&self, filter: &TrailFilter, page: &TrailPage) -> Result<TrailList, BoxError> {
-        let before = page.after.as_ref().map(read_place).transpose()?;
-        let all = self.events();
-        // By their ids, which sort by time; what was written twice is there once.
-        let matching: BTreeMap<Place, &AuditEvent> = all
-            .iter()
-            .filter(|event| filter.matches(event))
-            .map(|event| (place_of(event), event))
-            .collect();
-        let newest_first = matching.iter().rev();
-        let mut events: Vec<AuditEvent> = newest_first
-            .filter(|(place, _)| before.is_none_or(|before| **place < before))
-            .skip(page.offset)
-            .take(page.limit.saturating_add(1))
-            .map(|(_, event)| (*event).clone())
-            .collect();
-        let more = events.len() > page.limit;
-        events.truncate(page.limit);
-        let next = events.last().filter(|_| more).map(|last| {
-            let (id, later) = place_of(last);
-            TrailCursor(format!("{id}.{}", u8::from(later)))
-        });
-        Ok(TrailList::new(events, matching.len() as u64, next))
     }
 }

@@ -14,15 +14,11 @@ use time::OffsetDateTime;
 use tokio::sync::OnceCell;
 
 use super::{
-    EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
-    SessionListener, SessionStore, SessionUpdate, StartError, Started,
+    Limits, Page, SessionChange, SessionFilter, SessionList, SessionListener, SessionStore,
+    SessionUpdate, StartError, Started,
     memory::{Pair, PairRef},
 };
-use crate::{
-    BoxError, Map,
-    event::AuditEvent,
-    identity::{Subject, UserId},
-};
+use crate::words::{AuditEvent, BoxError, EndedReason, Map, Session, SessionId, Subject, UserId};
 
 /// Keeps the answers of a slower store to "is there an active session".
 ///

@@ -34,7 +34,7 @@ use super::{
     EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
     SessionStore, SessionUpdate, StartError, Started, SubjectKind,
 };
-use crate::identity::{Access, Rank, Subject, UserId};
+use crate::words::{Access, Rank, Subject, UserId};
 
 /// The smallest step that databases keep.
 const MICRO: Duration = Duration::from_micros(1);

@@ -12,13 +12,10 @@ use papaya::Equivalent;
 use time::OffsetDateTime;
 
 use super::{
-    EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
-    SessionListener, SessionStore, SessionUpdate, StartError, Started,
+    Limits, Page, SessionChange, SessionFilter, SessionList, SessionListener, SessionStore,
+    SessionUpdate, StartError, Started,
 };
-use crate::{
-    BoxError, Map,
-    identity::{Subject, UserId},
-};
+use crate::words::{BoxError, EndedReason, Map, Session, SessionId, Subject, UserId};
 
 /// Sessions in memory, for one process. Clones share them.
 ///

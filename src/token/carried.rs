@@ -8,7 +8,7 @@ use http::{
 use serde::Deserialize;
 
 use super::{MAX_TOKEN, Purpose, Signer};
-use crate::marker::Fault;
+use crate::request::Fault;
 
 /// The token beside the actor's own login.
 pub(crate) const IMPERSONATION_TOKEN: HeaderName = HeaderName::from_static("impersonation-token");
@@ -29,6 +29,13 @@ pub(crate) enum CarriedBy {
     Header,
     /// The cookie: with their own login or without.
     Cookie,
+}
+
+impl Carried {
+    /// A browser sends it by itself.
+    pub(crate) fn is_cookie(&self) -> bool {
+        self.by == CarriedBy::Cookie
+    }
 }
 
 impl Signer {

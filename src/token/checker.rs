@@ -18,10 +18,11 @@ use serde_json::{Map, Value};
 
 use super::{Algorithm, DecodingKey, MAX_TOKEN, Purpose, SHORTEST_SECRET};
 use crate::{
-    BoxError,
-    checker::{AdminChecker, Caller, Decision},
-    clock::{Clock, SystemClock},
-    identity::{Actor, Subject, UserId},
+    host::{AdminChecker, Caller, Decision},
+    words::{
+        Actor, BoxError, Subject, UserId,
+        clock::{Clock, SystemClock},
+    },
 };
 
 type CallerOf = dyn Fn(&Map<String, Value>) -> Caller + Send + Sync;

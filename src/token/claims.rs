@@ -6,10 +6,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use super::{BadToken, MAX_ACT_DEPTH};
-use crate::{
-    identity::{Access, Subject, UserId},
-    session::{Session, SessionId},
-};
+use crate::words::{Access, Session, SessionId, Subject, UserId};
 
 /// As they stand in the token.
 #[derive(Serialize, Deserialize)]

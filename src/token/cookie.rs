@@ -5,10 +5,11 @@ use http::{
     header::{COOKIE, Entry},
 };
 
+use time::OffsetDateTime;
+use uuid::Uuid;
+
 use super::{Purpose, Signer};
-use crate::{
-    impersonation::Inner, marker::Fault, rejection::RejectionKind, session::Session, vet::Refusal,
-};
+use crate::{request::Fault, words::Session};
 
 /// Its name. Browsers take one with this prefix only from the host itself, over TLS, for all paths.
 const NAME: &str = "__Host-impersonation";
@@ -67,32 +68,30 @@ fn ours(pair: &str) -> Option<&str> {
     (name.trim() == NAME).then(|| value.trim())
 }
 
-impl Inner {
+impl Signer {
     /// `Set-Cookie` for a session, as old as it is; `None` where cookies are off.
-    pub(crate) fn session_cookie(&self, session: &Session) -> Result<Option<HeaderValue>, Refusal> {
-        let signer = self.signer()?;
-        if !signer.settings.cookie {
+    pub(crate) fn session_cookie(
+        &self,
+        session: &Session,
+        id: Uuid,
+        now: OffsetDateTime,
+    ) -> Result<Option<HeaderValue>, String> {
+        if !self.settings.cookie {
             return Ok(None);
         }
-        let now = self.clock.now()?;
-        let token = signer.sign(Purpose::Cookie, session, self.ids.next(now), now);
-        let cannot = |problem: String| {
-            Refusal::of(RejectionKind::Unavailable, format!("signing: {problem}"))
-        };
-        let token = token.map_err(|problem| cannot(problem.to_string()))?;
-        let age = signer.end_of(Purpose::Cookie, session, now) - now.unix_timestamp();
-        let mut cookie =
-            HeaderValue::try_from(set_cookie(&token, age)).map_err(|e| cannot(e.to_string()))?;
+        let token = self.sign(Purpose::Cookie, session, id, now);
+        let token = token.map_err(|problem| problem.to_string())?;
+        let age = self.end_of(Purpose::Cookie, session, now) - now.unix_timestamp();
+        let cookie = HeaderValue::try_from(set_cookie(&token, age));
+        let mut cookie = cookie.map_err(|problem| problem.to_string())?;
         cookie.set_sensitive(true);
         Ok(Some(cookie))
     }
 
     /// `Set-Cookie` that takes the cookie away; `None` where cookies are off.
     pub(crate) fn cleared_cookie(&self) -> Option<HeaderValue> {
-        self.tokens
-            .as_ref()
-            .filter(|signer| signer.settings.cookie)?;
-        HeaderValue::try_from(set_cookie("", 0)).ok()
+        let cleared = || HeaderValue::try_from(set_cookie("", 0)).ok();
+        self.settings.cookie.then(cleared)?
     }
 }
 

@@ -17,7 +17,7 @@
 //! 7. `act` may hold another `act`; only the outermost decides, and more than [`MAX_ACT_DEPTH`] are refused.
 //!
 //! With a token as Bearer the host's own authentication has to step aside: put our layer outside of it, or let it
-//! ask [`LiveTokens::verify`].
+//! ask [`LiveTokens::verify`](crate::LiveTokens::verify).
 //!
 //! # Cryptography
 //!
@@ -54,21 +54,22 @@ use uuid::Uuid;
 pub use jsonwebtoken::{self, Algorithm, DecodingKey, EncodingKey};
 use jsonwebtoken::{AlgorithmFamily, Header, Validation};
 
-use self::claims::{Claims, RawClaims};
-pub use self::{
-    checker::{JwtChecker, JwtKeys, KeyError},
-    live::{IssuedTokens, LiveTokens, VerifiedToken},
-};
-use crate::{builder::ConfigError, session::Session};
-
-mod admit;
 mod carried;
 mod checker;
 mod claims;
 mod cookie;
-mod live;
+mod issued;
 
-pub(crate) use self::carried::{Carried, CarriedBy};
+use self::claims::RawClaims;
+pub(crate) use self::{
+    carried::{Carried, CarriedBy},
+    claims::Claims,
+};
+pub use self::{
+    checker::{JwtChecker, JwtKeys, KeyError},
+    issued::{IssuedTokens, VerifiedToken},
+};
+use crate::words::{ConfigError, Session};
 
 /// The most actors in one token, the outermost included.
 pub const MAX_ACT_DEPTH: usize = 4;
@@ -331,7 +332,7 @@ impl Purpose {
 
 impl Signer {
     /// When a token of this session that is made now is over, in whole seconds, rounded up.
-    fn end_of(&self, purpose: Purpose, session: &Session, now: OffsetDateTime) -> i64 {
+    pub(crate) fn end_of(&self, purpose: Purpose, session: &Session, now: OffsetDateTime) -> i64 {
         let end = match purpose {
             Purpose::Access => session.expires_at.min(now + self.settings.lifetime),
             Purpose::Refresh | Purpose::Cookie => session.expires_at,

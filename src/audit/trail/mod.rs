@@ -1,0 +1,383 @@
+//! [`Trail`]: a bounded queue in front of a sink, with group commit.
+//!
+//! Data flows one way: slot → entry → queue → writer → sink. A *slot* is room in the queue for one event;
+//! who means to record something takes the slot first, so that recording itself never has to wait. The
+//! *writer* is a task that lives only while there is something to write; if its runtime goes away, its
+//! events go back into the queue for the next one.
+
+mod queue;
+mod writer;
+
+use std::{
+    fmt, mem,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Duration,
+};
+
+use time::OffsetDateTime;
+use tokio::sync::{Notify, Semaphore, oneshot};
+use uuid::Uuid;
+
+pub(super) use self::queue::Slot;
+#[cfg(any(test, feature = "conformance"))]
+pub(super) use self::writer::MAX_BATCH;
+use self::{
+    queue::{Entry, Queue},
+    writer::Writer,
+};
+use super::{
+    AuditSink,
+    fold::{Folds, Read, is_over},
+};
+use crate::{
+    host::guarded,
+    words::{
+        AuditEvent, EventName, Ids, SessionId,
+        clock::{Clock, ClockError},
+    },
+};
+
+/// The way into the trail. Clones share it.
+///
+/// The layer and the handle record by themselves; a host needs the trail for
+/// [`flush`](Self::flush) when it shuts down.
+#[derive(Clone)]
+pub struct Trail {
+    shared: Arc<Shared>,
+}
+
+/// The trail did not take an event. Nothing that depended on it was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrailError {
+    /// The sink failed, again and again.
+    #[error("the audit sink fails")]
+    Failing,
+    /// Neither room nor an answer within the time allowed.
+    #[error("the audit sink did not answer in time")]
+    TimedOut,
+    /// The clock cannot tell the time.
+    #[error("the clock cannot tell the time")]
+    NoTime,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct TrailSettings {
+    /// For one write, and for anyone who waits for one.
+    pub(crate) timeout: Duration,
+    /// Slots.
+    pub(crate) queue: usize,
+    /// How long repeated reads are folded.
+    pub(crate) fold: Duration,
+}
+
+pub(super) struct Shared {
+    sink: Arc<dyn AuditSink>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) settings: TrailSettings,
+    ids: Ids,
+    slots: Arc<Semaphore>,
+    queue: Mutex<Queue>,
+    /// Someone may wait for events to be durable, or for the sink to be failing.
+    moved: Notify,
+    pub(super) folds: Mutex<Folds>,
+}
+
+// === impl Trail ===
+
+impl Trail {
+    pub(crate) fn new(
+        sink: Arc<dyn AuditSink>,
+        clock: Arc<dyn Clock>,
+        settings: TrailSettings,
+    ) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                sink,
+                clock,
+                settings,
+                ids: Ids::default(),
+                slots: Arc::new(Semaphore::new(settings.queue)),
+                queue: Mutex::default(),
+                moved: Notify::new(),
+                folds: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Writes everything that was recorded so far, folded reads included. Call it before the process ends.
+    ///
+    /// What is recorded meanwhile is not waited for, so it comes to an end on a busy server as well.
+    ///
+    /// # Errors
+    ///
+    /// [`TrailError::Failing`] when the sink has failed several times in a row. The events are still in
+    /// the queue then, and still being tried. [`TrailError::NoTime`] when refusals were counted, and the
+    /// clock cannot tell when.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only stops the waiting.
+    pub async fn flush(&self) -> Result<(), TrailError> {
+        let shared = &self.shared;
+        shared.unfold(|_| true);
+        let now = shared.clock.now().ok();
+        let (until, all_counted) = {
+            let mut queue = shared.queue();
+            queue.recount(&shared.ids, now);
+            (queue.recorded, queue.uncounted.is_empty())
+        };
+        loop {
+            // Hears of what happens from here on, before it is awaited.
+            let moved = shared.moved.notified();
+            {
+                let queue = shared.queue();
+                if queue.durable >= until {
+                    break;
+                }
+                if queue.failing {
+                    return Err(TrailError::Failing);
+                }
+            }
+            shared.wake();
+            moved.await;
+        }
+        all_counted.then_some(()).ok_or(TrailError::NoTime)
+    }
+
+    /// A new event of now.
+    pub(crate) fn event(&self, name: EventName) -> Result<AuditEvent, ClockError> {
+        Ok(self.event_at(name, self.shared.clock.now()?))
+    }
+
+    pub(crate) fn event_at(&self, name: EventName, now: OffsetDateTime) -> AuditEvent {
+        AuditEvent::new(self.shared.ids.next(now), now, name)
+    }
+
+    /// A new id of this time.
+    pub(crate) fn next_id(&self, at: OffsetDateTime) -> Uuid {
+        self.shared.ids.next(at)
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.shared.clock
+    }
+
+    /// Records `event` and waits until it is durable (rule A1).
+    ///
+    /// # Cancel safety
+    ///
+    /// Once recorded, the event stays recorded, also when this gives up: who called has to record what
+    /// became of it.
+    pub(crate) async fn record_durable(&self, event: AuditEvent) -> Result<(), TrailError> {
+        let [slot] = self.slots().await?;
+        self.commit(event, slot).await
+    }
+
+    /// Records `event` without waiting for a slot: ends and what follows from them must not get lost
+    /// because the queue is full (rule S5).
+    pub(crate) fn record(&self, event: AuditEvent) {
+        let slot = self.shared.try_slot();
+        self.shared.push(Entry {
+            event,
+            slot,
+            done: None,
+        });
+    }
+
+    /// Records a refusal if there is room, else counts it, and the count is recorded later: refusals
+    /// come from anyone, so they get half of the queue and the acted requests keep theirs.
+    pub(crate) fn record_refusal(&self, event: AuditEvent) {
+        let half = self.shared.settings.queue / 2;
+        let has_room = self.shared.slots.available_permits() > half;
+        match has_room.then(|| self.shared.try_slot()).flatten() {
+            Some(slot) => self.shared.push(Entry {
+                event,
+                slot: Some(slot),
+                done: None,
+            }),
+            None => {
+                let rule = event.rule.clone().unwrap_or("unknown".into());
+                *self.shared.queue().uncounted.entry(rule).or_default() += 1;
+                tracing::warn!(
+                    target: "tower_impersonation",
+                    event = %event.to_json_line(),
+                    "the trail's queue is full; this refusal will only be counted"
+                );
+                self.shared.wake();
+            }
+        }
+    }
+
+    /// Room for `N` events, waiting for it as long as the trail may take (rule A4).
+    pub(super) async fn slots<const N: usize>(&self) -> Result<[Slot; N], TrailError> {
+        let permits = u32::try_from(N).unwrap_or(u32::MAX);
+        let permit = match self.shared.slots.try_acquire_many(permits) {
+            Ok(permit) => permit,
+            Err(_) => {
+                let permit = async { Ok(self.shared.slots.acquire_many(permits).await?) };
+                guarded(self.clock(), self.shared.settings.timeout, permit)
+                    .await
+                    .map_err(|_| TrailError::TimedOut)?
+            }
+        };
+        permit.forget();
+        Ok(std::array::from_fn(|_| Slot::of(&self.shared.slots)))
+    }
+
+    /// Queues the event and waits for it to be durable.
+    pub(super) async fn commit(&self, event: AuditEvent, slot: Slot) -> Result<(), TrailError> {
+        let (done, durable) = oneshot::channel();
+        self.shared.push(Entry {
+            event,
+            slot: Some(slot),
+            done: Some(done),
+        });
+        let durable = async { Ok(durable.await?) };
+        match guarded(self.clock(), self.shared.settings.timeout, durable).await {
+            Ok(result) => result,
+            Err(_) => Err(TrailError::TimedOut),
+        }
+    }
+
+    /// Queues the event.
+    pub(super) fn queue(&self, event: AuditEvent, slot: Slot) {
+        self.shared.push(Entry {
+            event,
+            slot: Some(slot),
+            done: None,
+        });
+    }
+
+    /// Counts a read that went well: as an event of its own, or in a folded one (rule A4).
+    pub(super) fn read(&self, read: &Read<'_>, slot: Slot) {
+        let (closed, start_ticking) = {
+            let mut folds = self.shared.folds();
+            let closed = folds.count(read, slot, &self.shared.settings, &self.shared.ids);
+            (closed, folds.should_tick())
+        };
+        for (event, slot) in closed.into_iter().flatten() {
+            self.queue(event, slot);
+        }
+        if start_ticking {
+            self.tick();
+        }
+    }
+
+    /// Closes the folded reads of a session, so that they stand before its end.
+    pub(crate) fn unfold_session(&self, session: SessionId) {
+        self.shared.unfold(|event| event.session == Some(session));
+    }
+
+    /// Closes folded reads when their window is over, until there are none.
+    fn tick(&self) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            self.shared.folds().ticking = false;
+            return;
+        };
+        let mut ticking = Ticking(Arc::downgrade(&self.shared));
+        let (clock, window) = (self.shared.clock.clone(), self.shared.settings.fold);
+        runtime.spawn(async move {
+            loop {
+                clock.sleep(window).await;
+                let Some(shared) = ticking.0.upgrade() else {
+                    return;
+                };
+                match clock.now() {
+                    Ok(now) => shared.unfold(|event| is_over(event, now, window)),
+                    Err(_) => shared.unfold(|_| true),
+                }
+                let mut folds = shared.folds();
+                if folds.is_empty() {
+                    folds.ticking = false;
+                    // From here on there may be another ticker, which is not ours to stop.
+                    drop(mem::take(&mut ticking.0));
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// Lets the next read start a new ticker when this one goes away with its runtime.
+struct Ticking(Weak<Shared>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        if let Some(shared) = self.0.upgrade() {
+            shared.folds().ticking = false;
+        }
+    }
+}
+
+impl fmt::Debug for Trail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trail")
+            .field("pending", &self.shared.queue().pending.len())
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn folds(&self) -> MutexGuard<'_, Folds> {
+        self.folds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn try_slot(&self) -> Option<Slot> {
+        self.slots.try_acquire().ok()?.forget();
+        Some(Slot::of(&self.slots))
+    }
+
+    fn push(self: &Arc<Self>, entry: Entry) {
+        self.queue().push(entry);
+        self.wake();
+    }
+
+    /// Starts a writer where there is none and something to write. Without a runtime the next push or
+    /// flush will.
+    fn wake(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        {
+            let mut queue = self.queue();
+            if queue.writing || queue.is_empty() {
+                return;
+            }
+            queue.writing = true;
+        }
+        // Not under the lock: a runtime that is going away drops the writer at once, which takes the lock.
+        runtime.spawn(Writer::new(self.clone()).run());
+    }
+
+    fn unfold(self: &Arc<Self>, which: impl Fn(&AuditEvent) -> bool) {
+        let closed = self.folds().close(which, &self.ids);
+        for (event, slot) in closed {
+            self.push(Entry {
+                event,
+                slot: Some(slot),
+                done: None,
+            });
+        }
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let folds = self.folds.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let lost = queue.pending.len() + queue.uncounted.len() + folds.open();
+        if lost > 0 {
+            tracing::error!(
+                target: "tower_impersonation",
+                lost, "the trail was dropped with events in it; call `flush` before"
+            );
+        }
+    }
+}

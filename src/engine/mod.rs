@@ -1,0 +1,143 @@
+//! What runs the rules: one step of a request's or a session's way in each file.
+//!
+//! [`Engine`] holds the parts; each part is built, and tested, by itself. A way through it, for an acted request:
+//! `admit` asks who calls (`ask`), finds the session (`sessions`), asks whether it may go on, and steps into the handler
+//! with its trail. `start`, `change` and `end` are the life of a session, `sweep` ends what nobody ends, `unmarked` looks
+//! after requests that have lost their marker.
+
+mod admit;
+mod ask;
+mod change;
+mod credentials;
+mod end;
+mod list;
+mod notify;
+mod people;
+mod refusal;
+mod sessions;
+mod start;
+mod sweep;
+mod trail;
+mod unmarked;
+
+// Feature `jwt` is this one line and its stand-in.
+#[cfg_attr(not(feature = "jwt"), path = "no_tokens.rs")]
+mod tokens;
+
+use std::sync::Arc;
+
+use http::{HeaderMap, Uri, request::Parts};
+use time::OffsetDateTime;
+
+pub(crate) use self::{
+    admit::Admitted,
+    ask::Freshness,
+    refusal::Refusal,
+    sessions::{SessionSettings, Sessions},
+    tokens::{Carried, TokenSettings, Tokens},
+    trail::Reading,
+    unmarked::{Step, Watch},
+};
+pub use self::{
+    change::ChangeRequest,
+    people::People,
+    start::{SessionWithUser, StartRequest},
+};
+use crate::{
+    audit::{Trail, TrailReader},
+    host::Host,
+    policy::Routes,
+    rejection::{Answers, Rejection, RejectionKind},
+    request::{Client, Fault, Marker, Sources},
+    words::{BoxError, Subject},
+};
+
+/// One application's impersonation, running.
+pub(crate) struct Engine {
+    // What a request says.
+    pub(crate) sources: Sources,
+    pub(crate) routes: Routes,
+    pub(crate) client: Client,
+    pub(crate) watch: Option<Watch>,
+    // What is asked, kept, written and answered.
+    pub(crate) host: Host,
+    pub(crate) sessions: Sessions,
+    pub(crate) tokens: Tokens,
+    pub(crate) trail: Trail,
+    pub(crate) reader: Option<Arc<dyn TrailReader>>,
+    pub(crate) answers: Answers,
+}
+
+/// What a request says about whom it acts as.
+pub(crate) enum Ask {
+    /// A marker, which grants nothing by itself.
+    Marker(Marker),
+    /// A token, maybe beside a marker.
+    Token(Carried, Option<Marker>),
+}
+
+impl Ask {
+    /// A browser sends it by itself.
+    pub(crate) fn is_cookie(&self) -> bool {
+        matches!(self, Self::Token(carried, _) if carried.is_cookie())
+    }
+}
+
+impl Engine {
+    /// What makes the request one to act (rules R1 to R3).
+    pub(crate) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Ask>, Fault> {
+        let marker = self.sources.find(uri, headers)?;
+        if let Some(carried) = self.tokens.find(headers)? {
+            return Ok(Some(Ask::Token(carried, marker)));
+        }
+        Ok(marker.map(Ask::Marker))
+    }
+
+    /// Takes every marker and token out (rule R9).
+    pub(crate) fn strip(&self, parts: &mut Parts) {
+        self.sources.strip(parts);
+        self.tokens.strip(&mut parts.headers);
+    }
+
+    pub(crate) fn now(&self) -> Result<OffsetDateTime, Refusal> {
+        Ok(self.host.calls.now()?)
+    }
+
+    /// Calls something that may fail, hang or panic, within its time. Make the call inside of `answer`: it may panic
+    /// before there is a future.
+    async fn ask<T: Send>(
+        &self,
+        what: &'static str,
+        answer: impl Future<Output = Result<T, BoxError>> + Send,
+    ) -> Result<T, Refusal> {
+        Ok(self.host.calls.ask(what, answer).await?)
+    }
+
+    /// Records a refusal and gives the caller's part of it.
+    pub(crate) fn refused(
+        &self,
+        parts: &Parts,
+        subject: Option<&Subject>,
+        refusal: Refusal,
+    ) -> Rejection {
+        self.note(parts, subject, &refusal);
+        refusal.rejection
+    }
+
+    /// Refuses a request whose marker cannot be read (rule R3).
+    pub(crate) fn malformed(&self, parts: &Parts, fault: Fault) -> Rejection {
+        let refusal = Refusal::of(RejectionKind::MalformedMarker, fault.to_string());
+        self.refused(parts, None, refusal)
+    }
+}
+
+/// The result of a task; one that panicked or was cancelled with its runtime is a refusal (rule R13).
+fn join<T>(
+    what: &'static str,
+    joined: Result<Result<T, Refusal>, tokio::task::JoinError>,
+) -> Result<T, Refusal> {
+    joined.unwrap_or_else(|error| {
+        let why = format!("{what}: {error}");
+        Err(Refusal::of(RejectionKind::Unavailable, why))
+    })
+}

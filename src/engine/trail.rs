@@ -1,0 +1,85 @@
+//! Reading the trail: who may, and the event that says so (rule A7).
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::{Engine, Refusal, end::missing_right};
+use crate::{
+    audit::{InvalidCursor, TrailFilter, TrailList, TrailPage, TrailReader, describe_call},
+    host::{NoAnswer, Unanswered},
+    rejection::{Rejection, RejectionKind},
+    words::{Actor, BoxError, EventName, Rights},
+};
+
+/// A reading of the trail that was allowed and is in the trail itself.
+pub(crate) struct Reading {
+    engine: Arc<Engine>,
+    reader: Arc<dyn TrailReader>,
+    filter: TrailFilter,
+}
+
+impl Engine {
+    /// Opens the trail for `actor`: their own events, or with [`Rights::READ_TRAIL`] anyone's. That it is read is
+    /// durable when this returns.
+    pub(crate) async fn open_trail(
+        self: &Arc<Self>,
+        actor: &Actor,
+        parts: &Parts,
+        filter: TrailFilter,
+    ) -> Result<Reading, Refusal> {
+        let opened = self.try_open_trail(actor, parts, filter).await;
+        opened.map_err(|refusal| refusal.by(actor.id()))
+    }
+
+    async fn try_open_trail(
+        self: &Arc<Self>,
+        actor: &Actor,
+        parts: &Parts,
+        mut filter: TrailFilter,
+    ) -> Result<Reading, Refusal> {
+        let reader = self.reader.clone().ok_or_else(|| {
+            let reason = "no reader is set; see `Builder::trail_reader`";
+            Refusal::of(RejectionKind::NotFound, reason)
+        })?;
+        if !actor.rights().contains(Rights::READ_TRAIL) {
+            let own = filter.actor.get_or_insert_with(|| actor.id().clone());
+            if own != actor.id() {
+                return Err(missing_right("to read the trail of others"));
+            }
+        }
+        let mut event = self.trail.event(EventName::TrailRead)?;
+        event.actor = Some(actor.id().clone());
+        event.subject = filter.subject.clone();
+        event.session = filter.session;
+        event.reason = Some(filter.to_string());
+        describe_call(&mut event, &self.client, parts);
+        self.trail.record_durable(event).await?;
+        Ok(Reading {
+            engine: self.clone(),
+            reader,
+            filter,
+        })
+    }
+}
+
+impl Reading {
+    /// One page of it.
+    pub(crate) async fn page(&self, page: &TrailPage) -> Result<TrailList, Rejection> {
+        let read = async { self.reader.read(&self.filter, page).await };
+        let read = self.engine.host.calls.ask("trail reader", read).await;
+        read.map_err(|error| match error.why {
+            NoAnswer::Failed(error) if is_cursor(&error) => {
+                Rejection::invalid("`cursor` must be the `next_cursor` of another page")
+            }
+            why => {
+                let what = error.what;
+                Refusal::from(Unanswered { what, why }).rejection
+            }
+        })
+    }
+}
+
+fn is_cursor(error: &BoxError) -> bool {
+    error.is::<InvalidCursor>()
+}

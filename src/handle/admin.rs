@@ -1,0 +1,248 @@
+//! [`Admin`]: an admin who was identified, and what they may ask.
+
+use std::{fmt, sync::Arc};
+
+use http::request::Parts;
+use time::OffsetDateTime;
+
+use super::Impersonation;
+use crate::{
+    audit::{Summaries, Summary, TrailFilter, TrailList, TrailPage},
+    engine::{ChangeRequest, People, Reading, Refusal, SessionWithUser, StartRequest},
+    host::Grant,
+    rejection::Rejection,
+    session::{Page, SessionFilter, SessionList},
+    words::{Actor, DirectoryUser, Session, SessionId, Subject},
+};
+
+/// The admin who sent a request. From [`Impersonation::admin`]; whatever they ask is checked for itself, and what is
+/// refused is in the trail (rule A3).
+#[derive(Clone)]
+pub struct Admin<'r> {
+    impersonation: Impersonation,
+    parts: &'r Parts,
+    actor: Actor,
+}
+
+/// A reading of the trail that was allowed, and that is in the trail itself (rule A7). From [`Admin::open_trail`].
+pub struct TrailReading(Reading);
+
+impl<'r> Admin<'r> {
+    pub(super) fn new(impersonation: Impersonation, parts: &'r Parts, actor: Actor) -> Self {
+        Self {
+            impersonation,
+            parts,
+            actor,
+        }
+    }
+
+    /// Who it is.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// The request that they sent.
+    #[must_use]
+    pub fn parts(&self) -> &'r Parts {
+        self.parts
+    }
+
+    /// Starts a session; see [`Impersonation::start`].
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `InvalidRequest`, `Yourself`, `Denied`, `SubjectNotFound`, `AlreadyActive`,
+    /// `TooManyStarts`, `TrailUnavailable` or `Unavailable`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once the checks are done the start is carried through, even if the future is dropped.
+    pub async fn start(&self, request: StartRequest) -> Result<SessionWithUser, Rejection> {
+        let subject = request.subject();
+        let engine = &self.impersonation.engine;
+        let started = engine.start(&self.actor, self.parts, request).await;
+        started.map_err(|refusal| self.refused(subject.as_ref(), refusal))
+    }
+
+    /// Asks what a start would ask, without starting: how far this admin may go as `subject`, and who that is.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Yourself`, `Denied`, `SubjectNotFound` or `Unavailable`.
+    pub async fn may_start(
+        &self,
+        subject: &Subject,
+    ) -> Result<(Grant, Option<DirectoryUser>), Rejection> {
+        let engine = &self.impersonation.engine;
+        let may = async {
+            let now = engine.now()?;
+            engine
+                .may_start(&self.actor, subject, self.parts, now)
+                .await
+        };
+        let may = may.await;
+        may.map_err(|refusal: Refusal| self.refused(Some(subject), refusal.by(self.actor.id())))
+    }
+
+    /// Changes this admin's active session for `subject`; see [`Impersonation::change`].
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and `NothingToEnd` when there is no such session.
+    pub async fn change(
+        &self,
+        subject: &Subject,
+        request: ChangeRequest,
+    ) -> Result<Arc<Session>, Rejection> {
+        let engine = &self.impersonation.engine;
+        let changed = engine.change(&self.actor, self.parts, subject, request);
+        let changed = changed.await;
+        changed.map_err(|refusal| self.refused(Some(subject), refusal))
+    }
+
+    /// This admin's active sessions, newest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable`.
+    pub async fn active(&self, limit: usize) -> Result<Vec<Arc<Session>>, Rejection> {
+        let engine = &self.impersonation.engine;
+        let active = engine.active_of(self.actor.id(), limit).await;
+        active.map_err(|refusal| refusal.rejection)
+    }
+
+    /// Lists sessions, newest first: one's own, or with [`Rights::LIST_SESSIONS`](crate::Rights::LIST_SESSIONS) any.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `MissingRight` or `Unavailable`.
+    pub async fn list(&self, filter: SessionFilter, page: Page) -> Result<SessionList, Rejection> {
+        let engine = &self.impersonation.engine;
+        let list = engine.list(&self.actor, filter, &page).await;
+        list.map_err(|refusal| self.refused(None, refusal))
+    }
+
+    /// Ends someone's session. One's own needs no right, others' need
+    /// [`Rights::END_SESSIONS`](crate::Rights::END_SESSIONS).
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `MissingRight`, `NothingToEnd` or `Unavailable`.
+    pub async fn revoke(&self, id: SessionId) -> Result<Arc<Session>, Rejection> {
+        let revoked = self.impersonation.engine.revoke(&self.actor, id).await;
+        revoked.map_err(|refusal| self.refused(None, refusal))
+    }
+
+    /// Searches for users whom this admin may act as: of lower rank, impersonable, consenting where that is required,
+    /// and allowed by [`AdminChecker::authorize`](crate::AdminChecker::authorize) (rule S1). Nobody else is in the
+    /// answer. Without a directory it is empty.
+    ///
+    /// `offset` counts the directory's users, not those in the answer: give [`People::next`].
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable`.
+    pub async fn people(
+        &self,
+        text: &str,
+        limit: usize,
+        offset: usize,
+    ) -> Result<People, Rejection> {
+        let engine = &self.impersonation.engine;
+        let people = engine.people(&self.actor, self.parts, text, limit, offset);
+        let people = people.await;
+        people.map_err(|refusal| self.refused(None, refusal))
+    }
+
+    /// Opens the trail: one's own events, or with [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) anyone's. That it
+    /// is read is durable when this returns (rule A7).
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `MissingRight`, `NotFound` where no
+    /// [`trail_reader`](crate::Builder::trail_reader) is set, `TrailUnavailable` or `Unavailable`.
+    pub async fn open_trail(&self, filter: TrailFilter) -> Result<TrailReading, Rejection> {
+        let subject = filter.subject.clone();
+        let engine = &self.impersonation.engine;
+        let opened = engine.open_trail(&self.actor, self.parts, filter).await;
+        let opened = opened.map_err(|refusal| self.refused(subject.as_ref(), refusal))?;
+        Ok(TrailReading(opened))
+    }
+
+    /// What each admin did from `from` to `to`, `to` not included: a week, as a rule. It is a reading of the trail, with
+    /// the same rights. A session that started more than its longest lifetime before `from` is not seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`open_trail`](Self::open_trail).
+    pub async fn summaries(
+        &self,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+    ) -> Result<Vec<Summary>, Rejection> {
+        const AT_ONCE: usize = 500;
+
+        let filter = TrailFilter {
+            from: Some(from - self.impersonation.max_lifetime()),
+            to: Some(to),
+            ..TrailFilter::default()
+        };
+        let reading = self.open_trail(filter).await?;
+        let mut summaries = Summaries::new(from, to);
+        let mut page = Some(TrailPage::first(AT_ONCE));
+        while let Some(next) = page {
+            let list = reading.page(&next).await?;
+            list.events.iter().for_each(|event| summaries.add(event));
+            page = list.next.map(|next| TrailPage::first(AT_ONCE).after(next));
+        }
+        Ok(summaries.finish(self.impersonation.now()?))
+    }
+
+    /// Refuses this admin's call because of what stands in it, and records it (rule A3). `problem` names what is wrong;
+    /// the caller reads it.
+    #[must_use]
+    pub fn invalid(&self, subject: Option<&Subject>, problem: impl Into<String>) -> Rejection {
+        let refusal = Refusal::invalid(problem.into()).by(self.actor.id());
+        self.refused(subject, refusal)
+    }
+
+    /// Refuses this admin's call with any rejection, and records it (rule A3).
+    #[must_use]
+    pub fn refuse(&self, subject: Option<&Subject>, rejection: Rejection) -> Rejection {
+        let refusal = Refusal::new(rejection).by(self.actor.id());
+        self.refused(subject, refusal)
+    }
+
+    fn refused(&self, subject: Option<&Subject>, refusal: Refusal) -> Rejection {
+        let engine = &self.impersonation.engine;
+        engine.refused(self.parts, subject, refusal)
+    }
+}
+
+impl fmt::Debug for Admin<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin")
+            .field("actor", &self.actor)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl TrailReading ===
+
+impl TrailReading {
+    /// One page of it, newest first.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `InvalidRequest` for a malformed cursor, or `Unavailable`.
+    pub async fn page(&self, page: &TrailPage) -> Result<TrailList, Rejection> {
+        self.0.page(page).await
+    }
+}
+
+impl fmt::Debug for TrailReading {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TrailReading").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,547 @@
+//! [`Impersonation`], the handle: what the layer, the HTTP API and the host's own code share.
+//!
+//! It is thin: every call identifies the caller once ([`Impersonation::admin`], [`Impersonation::signed_in`]), and the
+//! engine does the rest.
+
+mod admin;
+mod builder;
+mod signed_in;
+#[cfg(feature = "jwt")]
+mod tokens;
+
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, Uri, request::Parts};
+use time::OffsetDateTime;
+
+#[cfg(feature = "jwt")]
+pub use self::tokens::LiveTokens;
+pub use self::{
+    admin::{Admin, TrailReading},
+    builder::Builder,
+    signed_in::SignedIn,
+};
+use crate::{
+    audit::{AuditSink, Summary, Trail, TrailFilter, TrailList, TrailPage},
+    engine::{ChangeRequest, Engine, People, Refusal, SessionWithUser, StartRequest},
+    host::{AdminChecker, Credentials},
+    rejection::{Rejection, RejectionKind},
+    session::{Page, SessionFeed, SessionFilter, SessionList},
+    tower::ImpersonationLayer,
+    words::{DirectoryUser, EndedReason, Places, Session, SessionId, Subject, UserId},
+};
+
+/// Impersonation for one application: what the layer, the HTTP API and the host's own code share.
+///
+/// Cheap to clone. Sessions are started and ended through it; [`layer`](Self::layer) makes requests act.
+///
+/// ```
+/// use tower_impersonation::{
+///     Actor, Caller, Decision, Grant, Impersonation, Rank, UserId, audit::MemorySink, checker_fn,
+///     session::MemorySessions,
+/// };
+///
+/// let checker = checker_fn(
+///     |parts| match parts.extensions.get::<UserId>() {
+///         Some(id) => Caller::Admin(Actor::new(id.clone(), Rank(20))),
+///         None => Caller::Anonymous,
+///     },
+///     |_, _, _| Decision::Allow(Grant::read_write()),
+/// );
+/// let impersonation = Impersonation::builder(checker, MemorySink::default())
+///     .sessions(MemorySessions::new())
+///     .protect("/account/password")
+///     .build()?;
+/// let layer = impersonation.layer();
+/// # Ok::<(), tower_impersonation::ConfigError>(())
+/// ```
+#[derive(Clone)]
+pub struct Impersonation {
+    pub(crate) engine: Arc<Engine>,
+}
+
+impl Impersonation {
+    /// Begins to set up: who is an admin, and where the trail goes. Both are needed; everything else has
+    /// a default.
+    pub fn builder(checker: impl AdminChecker, audit: impl AuditSink) -> Builder {
+        Builder::new(Arc::new(checker), Arc::new(audit))
+    }
+
+    pub(crate) fn new(engine: Engine) -> Self {
+        Self {
+            engine: Arc::new(engine),
+        }
+    }
+
+    /// The layer that makes marked requests act. Outside of the application, inside of its authentication.
+    pub fn layer(&self) -> ImpersonationLayer {
+        ImpersonationLayer::of(self.engine.clone())
+    }
+
+    /// The trail, to flush it on shutdown.
+    #[must_use]
+    pub fn trail(&self) -> &Trail {
+        &self.engine.trail
+    }
+}
+
+/// Who sends a request, and what they may do then.
+impl Impersonation {
+    /// The admin who sent the request, identified once for everything that follows (rule R6).
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection, session::{Page, SessionFilter}};
+    /// # async fn page(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+    /// let admin = impersonation.admin(parts).await?;
+    /// let mine = admin.list(SessionFilter::default(), Page::default()).await?;
+    /// println!("{}: {} sessions", admin.actor().id(), mine.total);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested` (rule R16) or `Unavailable`. It is in the
+    /// trail (rule A3).
+    pub async fn admin<'r>(&self, parts: &'r Parts) -> Result<Admin<'r>, Rejection> {
+        self.admin_for(parts, None).await
+    }
+
+    /// The same for a call that names a subject: then a refusal is recorded with it (rule A3).
+    ///
+    /// # Errors
+    ///
+    /// As [`admin`](Self::admin).
+    pub async fn admin_for<'r>(
+        &self,
+        parts: &'r Parts,
+        subject: Option<&Subject>,
+    ) -> Result<Admin<'r>, Rejection> {
+        let actor = self.engine.admin(parts).await;
+        let actor = actor.map_err(|refusal| self.engine.refused(parts, subject, refusal))?;
+        Ok(Admin::new(self.clone(), parts, actor))
+    }
+
+    /// Whoever sent the request, admin or not any more, identified once: for what needs no right, such as stopping one's
+    /// own session (rule S5). Of an acted request it is the actor.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated` or `Unavailable`.
+    pub async fn signed_in<'r>(&self, parts: &'r Parts) -> Result<SignedIn<'r>, Rejection> {
+        let id = self.engine.caller_id(parts).await;
+        let id = id.map_err(|refusal| refusal.rejection)?;
+        Ok(SignedIn::new(self.clone(), parts, id))
+    }
+
+    /// Starts a session for whoever sent the request (rules S1 to S3, S8).
+    ///
+    /// The session exists only after its start event is durable (rule A1). Nothing is half-started: on an
+    /// error there is no session.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested`, `InvalidRequest`, `Yourself`, `Denied`,
+    /// `SubjectNotFound`, `AlreadyActive`, `TooManyStarts`, `TrailUnavailable` or `Unavailable`.
+    ///
+    /// # Cancel safety
+    ///
+    /// Once the checks are done the start is carried through, even if the future is dropped.
+    pub async fn start(
+        &self,
+        parts: &Parts,
+        request: StartRequest,
+    ) -> Result<SessionWithUser, Rejection> {
+        let admin = self.admin_for(parts, request.subject().as_ref()).await?;
+        admin.start(request).await
+    }
+
+    /// Ends the sessions of whoever sent the request: of an acted request its own, else all active ones
+    /// (rule S5). Nothing in the request names them, and no right is needed but to be their actor.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NothingToEnd` or `Unavailable`.
+    pub async fn stop(&self, parts: &Parts) -> Result<Vec<Arc<Session>>, Rejection> {
+        self.signed_in(parts).await?.stop().await
+    }
+
+    /// Ends this one of the sessions of whoever sent the request, and leaves their others alone. Only its actor learns
+    /// whether it exists.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection, session::SessionId};
+    /// # async fn exit(impersonation: &Impersonation, parts: &Parts, id: SessionId) -> Result<(), Rejection> {
+    /// let ended = impersonation.stop_one(parts, id).await?;
+    /// assert_eq!(ended.id, id);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NothingToEnd` or `Unavailable`.
+    pub async fn stop_one(&self, parts: &Parts, id: SessionId) -> Result<Arc<Session>, Rejection> {
+        self.signed_in(parts).await?.stop_one(id).await
+    }
+
+    /// The newest active session of whoever sent the request.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated` or `Unavailable`.
+    pub async fn current(&self, parts: &Parts) -> Result<Option<SessionWithUser>, Rejection> {
+        self.signed_in(parts).await?.current().await
+    }
+
+    /// Lists sessions, newest first: one's own, or with [`Rights::LIST_SESSIONS`](crate::Rights::LIST_SESSIONS) any.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested`, `MissingRight` or `Unavailable`.
+    pub async fn list(
+        &self,
+        parts: &Parts,
+        filter: SessionFilter,
+        page: Page,
+    ) -> Result<SessionList, Rejection> {
+        self.admin(parts).await?.list(filter, page).await
+    }
+
+    /// Changes the caller's active session for this subject: raises its access, or moves its end (rule S6).
+    /// Everything that a start has to pass is checked again.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and `NothingToEnd` when there is no such session.
+    pub async fn change(
+        &self,
+        parts: &Parts,
+        subject: &Subject,
+        request: ChangeRequest,
+    ) -> Result<Arc<Session>, Rejection> {
+        let admin = self.admin_for(parts, Some(subject)).await?;
+        admin.change(subject, request).await
+    }
+
+    /// Ends someone's session. One's own needs no right, others' need
+    /// [`Rights::END_SESSIONS`](crate::Rights::END_SESSIONS).
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested`, `MissingRight`, `NothingToEnd` or
+    /// `Unavailable`.
+    pub async fn revoke(&self, parts: &Parts, id: SessionId) -> Result<Arc<Session>, Rejection> {
+        self.admin(parts).await?.revoke(id).await
+    }
+
+    /// Searches for users whom whoever sent the request may act as; see [`Admin::people`].
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested` or `Unavailable`.
+    pub async fn people(
+        &self,
+        parts: &Parts,
+        text: &str,
+        limit: usize,
+        offset: usize,
+    ) -> Result<People, Rejection> {
+        self.admin(parts).await?.people(text, limit, offset).await
+    }
+
+    /// Reads the trail: one's own events, or with [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) anyone's. The
+    /// reading is an event as well, which is durable before anything is read (rule A7).
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested`, `MissingRight`, `InvalidRequest` for a
+    /// malformed cursor, `NotFound` where no [`trail_reader`](Builder::trail_reader) is set, `TrailUnavailable` or
+    /// `Unavailable`.
+    pub async fn read_trail(
+        &self,
+        parts: &Parts,
+        filter: TrailFilter,
+        page: TrailPage,
+    ) -> Result<TrailList, Rejection> {
+        let admin = self.admin_for(parts, filter.subject.as_ref()).await?;
+        admin.open_trail(filter).await?.page(&page).await
+    }
+
+    /// What each admin did from `from` to `to`; see [`Admin::summaries`].
+    ///
+    /// # Errors
+    ///
+    /// As [`read_trail`](Self::read_trail).
+    pub async fn summaries(
+        &self,
+        parts: &Parts,
+        from: OffsetDateTime,
+        to: OffsetDateTime,
+    ) -> Result<Vec<Summary>, Rejection> {
+        self.admin(parts).await?.summaries(from, to).await
+    }
+}
+
+/// What the host's own code tells and asks, without a request.
+impl Impersonation {
+    /// Ends all sessions of an actor who signs out (rule S4). Call it from the host's log-out.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable` when the store fails.
+    pub async fn log_out(&self, actor: &UserId) -> Result<Vec<Arc<Session>>, Rejection> {
+        self.end_of(actor, EndedReason::AdminLogout).await
+    }
+
+    /// Ends all sessions of an actor whose role was taken away (rule R8), without waiting for the next
+    /// request to show it. For an actor whose account is deleted or locked this is the only way: no request of theirs
+    /// could show it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable` when the store fails.
+    pub async fn demote(&self, actor: &UserId) -> Result<Vec<Arc<Session>>, Rejection> {
+        self.end_of(actor, EndedReason::ActorDemoted).await
+    }
+
+    /// Forgets what was kept of a user, who has changed: the next acted request asks the directory.
+    pub fn forget_user(&self, id: &UserId) {
+        if let Some(directory) = &self.engine.host.directory {
+            directory.forget(id);
+        }
+    }
+
+    async fn end_of(
+        &self,
+        actor: &UserId,
+        reason: EndedReason,
+    ) -> Result<Vec<Arc<Session>>, Rejection> {
+        let ended = self.engine.end_all(actor, reason).await;
+        ended.map_err(|refusal| refusal.rejection)
+    }
+
+    /// Hands out the credentials of a session that was just started by the host's own code; the HTTP API does this by
+    /// itself. Without an issuer or tokens there are none.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable`; the session is ended then.
+    pub async fn hand_out(&self, started: &SessionWithUser) -> Result<Credentials, Rejection> {
+        self.engine.hand_out(&started.session).await
+    }
+
+    /// New credentials for a refresh token whose session lives. `parts` are those of the request that asks, which needs
+    /// no login.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `InvalidToken`, `Unavailable`, or `NotFound` where no tokens are set.
+    pub async fn refresh(
+        &self,
+        parts: &Parts,
+        refresh_token: &str,
+    ) -> Result<Credentials, Rejection> {
+        self.engine.refresh(parts, refresh_token).await
+    }
+
+    /// `Set-Cookie` values for a browser whose session was changed: its cookie may live longer now.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable` when the cookie cannot be signed.
+    pub fn renewed_cookies(&self, session: &Session) -> Result<Vec<HeaderValue>, Rejection> {
+        let cookie = self.engine.session_cookie(session);
+        let cookie = cookie.map_err(|refusal| refusal.rejection)?;
+        Ok(cookie.into_iter().collect())
+    }
+
+    /// `Set-Cookie` values for a browser whose session was stopped.
+    #[must_use]
+    pub fn cleared_cookies(&self) -> Vec<HeaderValue> {
+        self.engine.cleared_cookies()
+    }
+}
+
+/// What pages and an HTTP API around the core need: the HTTP API, the console and the banner of
+/// `tower-impersonation-web` are built on these alone, and one for another framework can be.
+impl Impersonation {
+    /// A path with the marker of `subject` behind it, for links that lead into its pages. As it is where
+    /// [`without_query_parameter`](Builder::without_query_parameter) is set.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// # let impersonation = Impersonation::builder(checker, MemorySink::default()).build()?;
+    /// let link = impersonation.marked("/orders?page=2", &"ines".parse()?);
+    /// assert_eq!(link, "/orders?page=2&as=ines");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn marked(&self, path: &str, subject: &Subject) -> String {
+        self.engine.sources.with_marker(path, subject)
+    }
+
+    /// The same address without the marker, for links that lead out.
+    #[must_use]
+    pub fn unmarked(&self, uri: &Uri) -> Uri {
+        self.engine.sources.without_marker(uri)
+    }
+
+    /// The names of the marker's query parameter and of its header, as far as they are on: for scripts.
+    #[must_use]
+    pub fn marker_names(&self) -> (Option<&str>, Option<&str>) {
+        self.engine.sources.names()
+    }
+
+    /// Where the HTTP API and the console are mounted, and where browsers go after a start and a stop.
+    #[must_use]
+    pub fn places(&self) -> &Places {
+        &self.engine.answers.places
+    }
+
+    /// Acting needs a started session here.
+    #[must_use]
+    pub fn has_sessions(&self) -> bool {
+        self.engine.sessions.store().is_some()
+    }
+
+    /// The trail can be read here.
+    #[must_use]
+    pub fn has_trail_reader(&self) -> bool {
+        self.engine.reader.is_some()
+    }
+
+    /// There is a directory, so that users can be searched.
+    #[must_use]
+    pub fn has_directory(&self) -> bool {
+        self.engine.host.directory.is_some()
+    }
+
+    /// The time, by the [`Clock`](crate::clock::Clock) that was set.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable` when the clock cannot tell it.
+    pub fn now(&self) -> Result<OffsetDateTime, Rejection> {
+        self.engine.now().map_err(|refusal| refusal.rejection)
+    }
+
+    /// Waits, by the same clock.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future has no effect but to stop waiting.
+    pub async fn sleep(&self, duration: Duration) {
+        self.engine.host.calls.clock.sleep(duration).await;
+    }
+
+    /// How long a session may live at most, as it was set.
+    #[must_use]
+    pub fn max_lifetime(&self) -> Duration {
+        self.engine.sessions.settings.max_lifetime
+    }
+
+    /// The users with these ids as the directory knows them, as far as it gives any answer: nothing is refused because
+    /// a name is missing on a page.
+    pub async fn names<'i>(
+        &self,
+        ids: impl IntoIterator<Item = &'i UserId>,
+    ) -> HashMap<UserId, DirectoryUser> {
+        let mut ids: Vec<&UserId> = ids.into_iter().collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let Ok(now) = self.engine.now() else {
+            return HashMap::new();
+        };
+        let users = self.engine.host.names(&ids, now).await;
+        let named = users.into_iter().map(|user| (user.id().clone(), user));
+        named.collect()
+    }
+
+    /// What happens to sessions from now on, here and on other replicas. Whoever passes it on decides who may know it.
+    #[must_use]
+    pub fn feed(&self) -> SessionFeed {
+        self.engine.sessions.feeds.subscribe()
+    }
+
+    /// A session by its id, for whoever has a [`SessionFeed`]. Whoever passes it on decides who may know it.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable`.
+    pub async fn session(&self, id: SessionId) -> Result<Option<Arc<Session>>, Rejection> {
+        let found = self.engine.get(id).await;
+        found.map_err(|refusal| refusal.rejection)
+    }
+
+    /// The response of a refusal as this host wants it ([`Builder::rejection_response`]), with what every refusal
+    /// carries.
+    #[must_use]
+    pub fn response_of(&self, rejection: Rejection, parts: &Parts) -> Response<Bytes> {
+        let engine = &self.engine;
+        engine.answers.respond(rejection, parts, &engine.sources)
+    }
+
+    /// Refuses a call that something around the core has found to be cross-site or wrong, and records it (rule A3).
+    #[must_use]
+    pub fn refuse(
+        &self,
+        parts: &Parts,
+        subject: Option<&Subject>,
+        kind: RejectionKind,
+        reason: impl Into<std::borrow::Cow<'static, str>>,
+    ) -> Rejection {
+        self.engine
+            .refused(parts, subject, Refusal::of(kind, reason))
+    }
+}
+
+impl fmt::Debug for Impersonation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Impersonation")
+            .field("sources", &self.engine.sources)
+            .field("routes", &self.engine.routes)
+            .field("sessions", &self.engine.sessions.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ImpersonationLayer {
+    /// The layer with every setting at its default, no directory and no sessions: each marked request
+    /// stands alone, and `checker` decides.
+    ///
+    /// ```
+    /// use tower_impersonation::{
+    ///     Actor, Caller, Decision, Grant, ImpersonationLayer, Rank, UserId, audit::TracingSink, checker_fn,
+    /// };
+    ///
+    /// let checker = checker_fn(
+    ///     |parts| match parts.extensions.get::<UserId>() {
+    ///         Some(id) => Caller::Admin(Actor::new(id.clone(), Rank(1))),
+    ///         None => Caller::Anonymous,
+    ///     },
+    ///     |_actor, _subject, _parts| Decision::Allow(Grant::read_only()),
+    /// );
+    /// let layer = ImpersonationLayer::new(checker, TracingSink);
+    /// ```
+    ///
+    /// # Panics
+    ///
+    /// Never: the defaults are valid.
+    pub fn new(checker: impl AdminChecker, audit: impl AuditSink) -> Self {
+        let built = Builder::new(Arc::new(checker), Arc::new(audit)).build();
+        Self::of(built.expect("the defaults are valid").engine)
+    }
+
+    /// The handle behind the layer.
+    #[must_use]
+    pub fn impersonation(&self) -> Impersonation {
+        Impersonation {
+            engine: self.engine.clone(),
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! [`LiveTokens`]: tokens for the host's own code (feature `jwt`).
+
+use http::request::Parts;
+
+use super::Impersonation;
+use crate::{
+    rejection::Rejection,
+    token::{IssuedTokens, VerifiedToken},
+    words::Session,
+};
+
+/// Issues, verifies and refreshes tokens. From [`Impersonation::tokens`].
+#[derive(Debug, Clone)]
+pub struct LiveTokens {
+    impersonation: Impersonation,
+}
+
+impl Impersonation {
+    /// Tokens for the host's own code; `None` where none are set.
+    #[must_use]
+    pub fn tokens(&self) -> Option<LiveTokens> {
+        self.engine.tokens.0.as_ref()?;
+        let impersonation = self.clone();
+        Some(LiveTokens { impersonation })
+    }
+}
+
+impl LiveTokens {
+    /// Whether a bearer token says of itself that it is an acting token of ours: then the host's authentication steps
+    /// aside. It is not verified yet.
+    #[must_use]
+    pub fn is_ours(&self, token: &str) -> bool {
+        let signer = self.impersonation.engine.tokens.0.as_ref();
+        signer.is_some_and(|signer| signer.is_ours(token))
+    }
+
+    /// Checks an access token: its signature and claims, that its session lives, and that its actor is still an admin.
+    ///
+    /// What the subject is now, and what the host's [`authorize`](crate::AdminChecker::authorize) says, the layer asks
+    /// for each request.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `InvalidToken` or `Unavailable`.
+    pub async fn verify(&self, token: &str) -> Result<VerifiedToken, Rejection> {
+        let verified = self.impersonation.engine.verify_token(token).await;
+        verified.map_err(|refusal| refusal.rejection)
+    }
+
+    /// Tokens for a session that was started by the host's own code. They are good for as long as it is active.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable` when the key cannot sign or the clock cannot tell the time.
+    pub fn issue(&self, session: &Session) -> Result<IssuedTokens, Rejection> {
+        let issued = self.impersonation.engine.sign_tokens(session);
+        issued.map_err(|refusal| refusal.rejection)
+    }
+
+    /// New tokens for a refresh token whose session lives. Everything that an acted request has to pass is checked.
+    /// `parts` are those of the request that asks; they need no login.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `InvalidToken` or `Unavailable`.
+    pub async fn refresh(
+        &self,
+        parts: &Parts,
+        refresh_token: &str,
+    ) -> Result<IssuedTokens, Rejection> {
+        let mut subject = None;
+        let engine = &self.impersonation.engine;
+        let refreshed = engine.exchange(parts, refresh_token, &mut subject).await;
+        refreshed.map_err(|refusal| engine.refused(parts, subject.as_ref(), refusal))
+    }
+}

@@ -1,0 +1,49 @@
+//! What is handed out with a session: [`Credentials`], by a [`CredentialIssuer`] of the host's or as our own tokens.
+
+use std::{fmt, time::Duration};
+
+use async_trait::async_trait;
+use http::HeaderValue;
+
+use crate::words::{BoxError, Session};
+
+/// Mints the subject's own login for a session, and takes it back: for hosts whose users sign in elsewhere.
+///
+/// Everything that this crate promises of an acted request is then the other side's to keep: it sees a login of the
+/// subject and nothing of the actor. Where that side can verify a token, [`token`](crate) is the better way.
+#[async_trait]
+pub trait CredentialIssuer: Send + Sync + 'static {
+    /// The credentials of a session that was just started. On an error the session is ended.
+    async fn issue(&self, session: &Session) -> Result<Credentials, BoxError>;
+
+    /// Takes back what was issued for a session that is over. Called again when it fails, and also for sessions that
+    /// nothing was issued for.
+    async fn revoke(&self, session: &Session) -> Result<(), BoxError>;
+
+    /// `Set-Cookie` values that a browser gets when its session is stopped. Default: none.
+    fn cleared(&self) -> Vec<HeaderValue> {
+        Vec::new()
+    }
+}
+
+/// What is handed out with a session.
+#[derive(Clone, Default)]
+#[non_exhaustive]
+pub struct Credentials {
+    /// For `Authorization: Bearer`, or whatever the host uses it for.
+    pub access_token: Option<String>,
+    /// For another access token.
+    pub refresh_token: Option<String>,
+    /// How long the access token is good.
+    pub expires_in: Option<Duration>,
+    /// `Set-Cookie` values for the browser that started the session.
+    pub cookies: Vec<HeaderValue>,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("expires_in", &self.expires_in)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,73 @@
+//! Telling users that someone acts as them: [`Notifier`].
+
+use std::{fmt, sync::Arc};
+
+use async_trait::async_trait;
+
+use crate::words::{BoxError, Session};
+
+/// Tells a user that someone is about to act as them, and when that is over.
+///
+/// Best effort ([`Builder::notifier`](crate::Builder::notifier)): what fails is logged. Mandatory
+/// ([`Builder::require_notifier`](crate::Builder::require_notifier)): without the news of a start there is no start. Of
+/// an end there is no such thing, because nothing may keep a session from ending (rule S5).
+#[async_trait]
+pub trait Notifier: Send + Sync + 'static {
+    /// Passes the news on. `Ok` means that they are on their way, as far as the host wants to be sure of that.
+    async fn notify(&self, notice: &Notice) -> Result<(), BoxError>;
+}
+
+/// What happened.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Notice {
+    /// The session is about to start: every check was passed. Should it not start after all, `Ended` follows.
+    Starting(Arc<Session>),
+    /// The session is over.
+    Ended(Arc<Session>),
+}
+
+/// A [`Notifier`] made of a plain function; see [`notifier_fn`].
+#[derive(Clone, Copy)]
+pub struct NotifierFn<F>(F);
+
+/// Makes a [`Notifier`] of a function that does not wait.
+///
+/// ```
+/// use tower_impersonation::{Notice, notifier_fn};
+///
+/// let notifier = notifier_fn(|notice| {
+///     if let Notice::Starting(session) = notice {
+///         println!("to {}: {} looks at your data because of: {}", session.subject, session.actor, session.reason);
+///     }
+///     Ok(())
+/// });
+/// ```
+pub fn notifier_fn<F>(notify: F) -> NotifierFn<F>
+where
+    F: Fn(&Notice) -> Result<(), BoxError> + Send + Sync + 'static,
+{
+    NotifierFn(notify)
+}
+
+/// The notifier, and whether a start depends on it.
+pub(crate) struct Notifying {
+    pub(crate) notifier: Arc<dyn Notifier>,
+    pub(crate) mandatory: bool,
+}
+
+#[async_trait]
+impl<F> Notifier for NotifierFn<F>
+where
+    F: Fn(&Notice) -> Result<(), BoxError> + Send + Sync + 'static,
+{
+    async fn notify(&self, notice: &Notice) -> Result<(), BoxError> {
+        (self.0)(notice)
+    }
+}
+
+impl<F> fmt::Debug for NotifierFn<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("NotifierFn(<fn>)")
+    }
+}

@@ -1,0 +1,103 @@
+//! What this process knows of the sessions that act through it: when they were last seen, and that they
+//! ended.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use time::OffsetDateTime;
+
+use super::SessionChange;
+use crate::words::{EndedReason, Live, Map, Session, SessionId};
+
+/// All of them. Reads take no lock.
+#[derive(Default)]
+pub(crate) struct Lives {
+    by_id: Map<SessionId, Arc<Live>>,
+    /// Moves with every end, so that a look-up that was under way meanwhile is not trusted.
+    ends: AtomicU64,
+    /// How often news were lost, and up to which of these times the store was asked what became of each.
+    losses: AtomicU64,
+    made_up: AtomicU64,
+}
+
+/// What had ended before a session was looked up.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before(u64);
+
+// === impl Lives ===
+
+impl Lives {
+    /// To be asked before a session is looked up.
+    pub(crate) fn before(&self) -> Before {
+        Before(self.ends.load(Ordering::SeqCst))
+    }
+
+    /// The entry of a session that was looked up, and whether it is sure to hear of the session's end.
+    ///
+    /// It is not when the entry is new and something has ended since `before`: that may have been this
+    /// session, and the news came too early for the entry. Then the store has to be asked again.
+    pub(crate) fn of(&self, session: &Session, before: Before) -> (Arc<Live>, bool) {
+        let by_id = self.by_id.pin();
+        if let Some(live) = by_id.get(&session.id) {
+            return (live.clone(), true);
+        }
+        let live = by_id
+            .get_or_insert_with(session.id, || Arc::new(Live::new(session)))
+            .clone();
+        // Written to, not only read: so an end that moves it later also finds the entry.
+        (live, self.ends.fetch_add(0, Ordering::SeqCst) == before.0)
+    }
+
+    pub(crate) fn hear(&self, change: &SessionChange) {
+        match change {
+            // Its first acted request makes the entry.
+            SessionChange::Started(_) => {}
+            SessionChange::Ended(id, reason) => self.end(*id, *reason),
+            SessionChange::Updated(session) => {
+                if let Some(live) = self.by_id.pin().get(&session.id) {
+                    live.expire_at(session.expires_at);
+                }
+            }
+            SessionChange::Unknown => {
+                self.ends.fetch_add(1, Ordering::SeqCst);
+                self.losses.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+    }
+
+    /// Tells everyone who waits that it is over, and forgets it.
+    pub(crate) fn end(&self, id: SessionId, reason: EndedReason) {
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        if let Some(live) = self.by_id.pin().remove(&id) {
+            live.end(reason);
+        }
+    }
+
+    /// The last requests that the store was not told of, until [`Live::told`].
+    pub(crate) fn untold(&self) -> Vec<(Arc<Live>, OffsetDateTime)> {
+        let by_id = self.by_id.pin();
+        let untold = |live: &Arc<Live>| Some((live.clone(), live.untold()?));
+        by_id.values().filter_map(untold).collect()
+    }
+
+    /// Those that have to be looked up again, because news of them may have been lost, and the loss to
+    /// report to [`made_up`](Self::made_up) when that is done.
+    pub(crate) fn unsure(&self) -> Option<(u64, Vec<SessionId>)> {
+        let losses = self.losses.load(Ordering::SeqCst);
+        (self.made_up.load(Ordering::SeqCst) < losses)
+            .then(|| (losses, self.by_id.pin().keys().copied().collect()))
+    }
+
+    /// The store was asked about all that was lost up to then.
+    pub(crate) fn made_up(&self, losses: u64) {
+        self.made_up.fetch_max(losses, Ordering::SeqCst);
+    }
+
+    /// Lets go of those that are past their lifetime, whoever ended them.
+    pub(crate) fn prune(&self, now: OffsetDateTime) {
+        let by_id = self.by_id.pin();
+        by_id.retain(|_, live| now < live.expires_at());
+    }
+}

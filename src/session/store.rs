@@ -1,0 +1,249 @@
+//! [`SessionStore`], the boundary: what it keeps, what it must do in one step, and what it tells.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use time::OffsetDateTime;
+
+use super::list::{Page, SessionFilter, SessionList};
+use crate::words::{
+    Access, AuditEvent, BoxError, EndedReason, Session, SessionId, Subject, UserId,
+};
+
+/// The window of rule S3.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// Something that happened to sessions, here or on another replica. The same may be told more than once.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum SessionChange {
+    /// It started.
+    Started(Arc<Session>),
+    /// It ended.
+    Ended(SessionId, EndedReason),
+    /// Its access or its end changed.
+    Updated(Arc<Session>),
+    /// Anything may have happened: news were lost, forget what you know.
+    Unknown,
+}
+
+/// Hears of changes; must not block.
+pub type SessionListener = Arc<dyn Fn(&SessionChange) + Send + Sync>;
+
+/// How many sessions an actor may have, checked by the store in the step that inserts (rules S2, S3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Active sessions per actor. Two for the same subject are never active at once.
+    pub active: usize,
+    /// A start ends what stands in its way, instead of being refused.
+    pub replace: bool,
+    /// Starts per actor within any 60 minutes.
+    pub starts_per_hour: u32,
+}
+
+/// What [`SessionStore::start`] did.
+#[derive(Debug, Clone)]
+pub struct Started {
+    /// The new session.
+    pub session: Arc<Session>,
+    /// What ended with it: replaced ones, and those that were overdue.
+    pub ended: Vec<Arc<Session>>,
+}
+
+/// Why a session was not started. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The actor has as many as allowed, or one for this very subject (rule S2).
+    #[error("the actor has an active session")]
+    AlreadyActive,
+    /// Too many starts within the hour (rule S3).
+    #[error("too many starts; the next is possible in {retry_after:?}")]
+    TooManyStarts {
+        /// How long until the next one is possible.
+        retry_after: Duration,
+    },
+    /// The store failed.
+    #[error("the session store failed")]
+    Store(#[source] BoxError),
+    /// A store that writes the start's event itself ([`SessionStore::start_recorded`]) could not.
+    #[error("the start could not be recorded")]
+    Trail(#[source] BoxError),
+}
+
+/// What is to change in an active session (rule S6). `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SessionUpdate {
+    /// The new access.
+    pub access: Option<Access>,
+    /// The new end.
+    pub expires_at: Option<OffsetDateTime>,
+}
+
+/// Keeps sessions.
+///
+/// Each method is one atomic step. Times come from the caller, so that all of a process agree on them.
+/// A session that is past its end is not active, whether or not anyone has ended it yet.
+///
+/// # Cancel safety
+///
+/// A future that is dropped has either done its step or nothing.
+#[async_trait]
+pub trait SessionStore: Send + Sync + 'static {
+    /// Whether [`start`](Self::start) would be admitted now. A cheap look that promises nothing.
+    async fn check(
+        &self,
+        session: &Session,
+        limits: &Limits,
+        now: OffsetDateTime,
+    ) -> Result<(), StartError>;
+
+    /// Inserts `session` if the limits allow it: check and insert are one step (rule S2). An id that
+    /// another session has, ended or not, is a failure of the store.
+    async fn start(&self, session: Session, limits: &Limits) -> Result<Started, StartError>;
+
+    /// The same, with the event of the start written in the same transaction: for a store whose database
+    /// also has the trail, the whole trail, and that was told so. Then there is neither a session without
+    /// its event nor an event without its session.
+    ///
+    /// `None`, the default: this store cannot, and nothing was done. Then the event is written before, and
+    /// [`start`](Self::start) comes after it (rule A1). A store whose connections are limited must not wait here for
+    /// the trail's writer, which may wait for one of them.
+    async fn start_recorded(
+        &self,
+        session: &Session,
+        limits: &Limits,
+        event: &AuditEvent,
+    ) -> Option<Result<Started, StartError>> {
+        let _ = (session, limits, event);
+        None
+    }
+
+    /// The session of this actor for this subject that has neither ended nor reached `expires_at`. Whether
+    /// it has been idle for too long is judged by the caller, who may know of later requests.
+    async fn active(
+        &self,
+        actor: &UserId,
+        subject: &Subject,
+        now: OffsetDateTime,
+    ) -> Result<Option<Arc<Session>>, BoxError>;
+
+    /// The same, if it can be told without waiting. `None` means: ask [`active`](Self::active). The
+    /// default never knows.
+    fn peek(&self, actor: &UserId, subject: &Subject, now: OffsetDateTime) -> Option<Arc<Session>> {
+        let _ = (actor, subject, now);
+        None
+    }
+
+    /// The session with this id, ended or not.
+    async fn get(&self, id: SessionId) -> Result<Option<Arc<Session>>, BoxError>;
+
+    /// Ends an active session. `None` when there is none to end: then nothing was changed.
+    async fn end(
+        &self,
+        id: SessionId,
+        reason: EndedReason,
+        now: OffsetDateTime,
+    ) -> Result<Option<Arc<Session>>, BoxError>;
+
+    /// Ends those that are past their end and returns them, each to one caller only. At most `limit`.
+    async fn end_due(
+        &self,
+        now: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<Arc<Session>>, BoxError>;
+
+    /// Notes that there was an acted request. Never moves `last_seen_at` back.
+    async fn touch(&self, id: SessionId, seen_at: OffsetDateTime) -> Result<(), BoxError>;
+
+    /// The same for several sessions. The default asks [`touch`](Self::touch) for each; a store in a
+    /// database does it in one statement.
+    async fn touch_all(&self, seen: &[(SessionId, OffsetDateTime)]) -> Result<(), BoxError> {
+        for (id, seen_at) in seen {
+            self.touch(*id, *seen_at).await?;
+        }
+        Ok(())
+    }
+
+    /// Changes an active session. `None` when it is not active: then nothing was changed.
+    async fn update(
+        &self,
+        id: SessionId,
+        update: SessionUpdate,
+        now: OffsetDateTime,
+    ) -> Result<Option<Arc<Session>>, BoxError>;
+
+    /// Lists sessions, newest first.
+    async fn list(
+        &self,
+        filter: &SessionFilter,
+        page: &Page,
+        now: OffsetDateTime,
+    ) -> Result<SessionList, BoxError>;
+
+    /// Calls `listener` on every change from now on, those of other replicas included (rule S9).
+    fn subscribe(&self, listener: SessionListener);
+
+    /// Whether news of other replicas come in now. While they do not, nobody may keep an answer of this store:
+    /// it has to be asked each time. The default: always.
+    fn hears_all(&self) -> bool {
+        true
+    }
+}
+
+// === impl Limits ===
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            active: 1,
+            replace: false,
+            starts_per_hour: 10,
+        }
+    }
+}
+
+impl Limits {
+    /// Decides on a start: the sessions that it has to end, or why it may not be (rules S2, S3).
+    ///
+    /// Every store calls this within its atomic step. `active` are the actor's active sessions, oldest
+    /// first; `starts` the times of the actor's starts, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// [`StartError::AlreadyActive`] or [`StartError::TooManyStarts`].
+    pub fn admit<'s>(
+        &self,
+        subject: &Subject,
+        active: &'s [Arc<Session>],
+        starts: &[OffsetDateTime],
+        now: OffsetDateTime,
+    ) -> Result<Vec<&'s Arc<Session>>, StartError> {
+        let (mut in_the_way, others): (Vec<_>, Vec<_>) = active
+            .iter()
+            .partition(|session| session.subject == *subject);
+        let surplus = (others.len() + 1).saturating_sub(self.active.max(1));
+        in_the_way.extend(others.into_iter().take(surplus));
+        if !in_the_way.is_empty() && !self.replace {
+            return Err(StartError::AlreadyActive);
+        }
+        let recent = starts.partition_point(|start| now - *start >= HOUR);
+        let recent = &starts[recent..];
+        let most = self.starts_per_hour as usize;
+        if recent.len() >= most {
+            // Room is made when the oldest of the last `most` leaves the window.
+            let oldest = recent.get(recent.len() - most).copied().unwrap_or(now);
+            let retry_after = Duration::try_from(oldest + HOUR - now).unwrap_or(HOUR);
+            return Err(StartError::TooManyStarts { retry_after });
+        }
+        Ok(in_the_way)
+    }
+
+    /// Starts before this time no longer count.
+    #[must_use]
+    pub fn window_start(now: OffsetDateTime) -> OffsetDateTime {
+        now - HOUR
+    }
+}

@@ -1,0 +1,136 @@
+//! [`DirectoryUser`]: a user as the host's directory knows them.
+
+use std::{any::Any, borrow::Cow, fmt, sync::Arc};
+
+use super::identity::{Rank, UserId};
+
+/// One user, as the directory knows them. Cheap to clone.
+///
+/// ```
+/// use tower_impersonation::{DirectoryUser, Rank};
+///
+/// let ines = DirectoryUser::new("ines".parse()?, Rank(0))
+///     .with_login("ines@shop.example")
+///     .with_role("customer");
+/// assert!(ines.not_impersonable().is_none());
+/// # Ok::<(), tower_impersonation::InvalidUserId>(())
+/// ```
+#[derive(Clone)]
+pub struct DirectoryUser {
+    id: UserId,
+    rank: Rank,
+    login: Option<Arc<str>>,
+    display_name: Option<Arc<str>>,
+    role: Option<Arc<str>>,
+    not_impersonable: Option<Cow<'static, str>>,
+    data: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+// === impl DirectoryUser ===
+
+impl DirectoryUser {
+    /// A user of this rank who may be acted as.
+    #[must_use]
+    pub fn new(id: UserId, rank: Rank) -> Self {
+        Self {
+            id,
+            rank,
+            login: None,
+            display_name: None,
+            role: None,
+            not_impersonable: None,
+            data: None,
+        }
+    }
+
+    /// What the user signs in with: an e-mail address as a rule. Default: none.
+    #[must_use]
+    pub fn with_login(mut self, login: impl Into<Arc<str>>) -> Self {
+        self.login = Some(login.into());
+        self
+    }
+
+    /// The user's name for people to read. Default: none.
+    #[must_use]
+    pub fn with_display_name(mut self, name: impl Into<Arc<str>>) -> Self {
+        self.display_name = Some(name.into());
+        self
+    }
+
+    /// The user's role. Default: none.
+    #[must_use]
+    pub fn with_role(mut self, role: impl Into<Arc<str>>) -> Self {
+        self.role = Some(role.into());
+        self
+    }
+
+    /// Nobody may act as this user, and why: opted out, a system account, locked. The reason goes to
+    /// the trail. Default: anyone of higher rank may.
+    #[must_use]
+    pub fn not_impersonable_because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
+        self.not_impersonable = Some(reason.into());
+        self
+    }
+
+    /// The host's own record of the user, for [`assume`](crate::Builder::assume) to pick up.
+    #[must_use]
+    pub fn with_data<T: Any + Send + Sync>(mut self, data: T) -> Self {
+        self.data = Some(Arc::new(data));
+        self
+    }
+
+    /// The user's id.
+    #[must_use]
+    pub fn id(&self) -> &UserId {
+        &self.id
+    }
+
+    /// The user's rank.
+    #[must_use]
+    pub fn rank(&self) -> Rank {
+        self.rank
+    }
+
+    /// What the user signs in with.
+    #[must_use]
+    pub fn login(&self) -> Option<&str> {
+        self.login.as_deref()
+    }
+
+    /// The user's name.
+    #[must_use]
+    pub fn display_name(&self) -> Option<&str> {
+        self.display_name.as_deref()
+    }
+
+    /// The user's role.
+    #[must_use]
+    pub fn role(&self) -> Option<&str> {
+        self.role.as_deref()
+    }
+
+    /// Why nobody may act as this user, if so.
+    #[must_use]
+    pub fn not_impersonable(&self) -> Option<&str> {
+        self.not_impersonable.as_deref()
+    }
+
+    /// The host's own record, when it is a `T`.
+    #[must_use]
+    pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.data.as_deref()?.downcast_ref()
+    }
+
+    pub(crate) fn shared_role(&self) -> Option<Arc<str>> {
+        self.role.clone()
+    }
+}
+
+impl fmt::Debug for DirectoryUser {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DirectoryUser")
+            .field("id", &self.id)
+            .field("rank", &self.rank)
+            .finish_non_exhaustive()
+    }
+}
