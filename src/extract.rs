@@ -233,7 +233,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        identity::{Access, Actor, Rank},
+        words::{Access, Actor, Rank},
     };
 
     #[derive(Debug, Clone)]

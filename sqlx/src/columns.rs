@@ -74,7 +74,7 @@ pub(crate) fn access(text: &str) -> Result<Access, sqlx::Error> {
 }
 
 pub(crate) fn ended_reason(text: &str) -> Result<EndedReason, sqlx::Error> {
-    named("ended_reason", text)
+    Ok(EndedReason::read(text))
 }
 
 pub(crate) fn address(text: Option<String>) -> Result<Option<IpAddr>, sqlx::Error> {
@@ -82,34 +82,11 @@ pub(crate) fn address(text: Option<String>) -> Result<Option<IpAddr>, sqlx::Erro
 }
 
 pub(crate) fn event_name(text: &str) -> Result<EventName, sqlx::Error> {
-    let known = NAMES.into_iter().find(|name| name.as_str() == text);
-    known.ok_or_else(|| BadColumn::new("name", text).decode())
+    Ok(EventName::read(text))
 }
 
 pub(crate) fn outcome(text: &str) -> Result<Outcome, sqlx::Error> {
-    let known = OUTCOMES.into_iter().find(|name| name.as_str() == text);
-    known.ok_or_else(|| BadColumn::new("outcome", text).decode())
-}
-
-/// A rule's name, of which there are few, as the static text that an event has. Kept forever, so no more
-/// of them than any version of this crate could have.
-pub(crate) fn rule(text: &str) -> &'static str {
-    const MOST: usize = 1_000;
-    static RULES: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
-
-    let mut rules = RULES
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    let rules = rules.get_or_insert_default();
-    match rules.get(text) {
-        Some(rule) => rule,
-        None if rules.len() >= MOST => "other",
-        None => {
-            let rule: &'static str = Box::leak(text.into());
-            rules.insert(rule);
-            rule
-        }
-    }
+    Ok(Outcome::read(text))
 }
 
 fn named<'de, T: Deserialize<'de>>(column: &'static str, text: &'de str) -> Result<T, sqlx::Error> {

@@ -240,7 +240,10 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::audit::MemorySink;
+    use crate::{
+        audit::{MemorySink, Outcome, Summaries},
+        words::SessionId,
+    };
 
     const NOON: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
     const MINUTE: Duration = Duration::from_secs(60);

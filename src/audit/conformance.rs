@@ -2,7 +2,8 @@
 //!
 //! 1. Events are kept in the order they come in, within a write and across writes, whatever the size of a
 //!    write.
-//! 2. Every field survives, whatever text is in it; one without a value is absent or null.
+//! 2. Every field survives, whatever text is in it, and words that this release does not know as well; one without a
+//!    value is absent or null.
 //! 3. An intent and its outcome, which share an id, are both kept.
 //! 4. After a write that failed, or that was dropped half-way, the same events come again with more behind
 //!    them. None gets lost, and who reads the trail can tell which ones were kept twice ([`Repeated`]).
@@ -167,6 +168,11 @@ where
         }
         self.write("other subjects, and large numbers", &others)
             .await;
+
+        let mut newer = self.full();
+        newer.name = EventName::read("impersonation.of_a_newer_release");
+        newer.outcome = Some(Outcome::read("of_a_newer_release"));
+        self.write("words of a newer release", &[newer]).await;
     }
 
     async fn odd_texts(&mut self) {
@@ -327,6 +333,11 @@ where
         event.address = Some([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1].into());
         event.user_agent = Some("Mozilla/5.0".to_owned());
         event.request_id = Some("4f1c".to_owned());
+        event.by = "zoe".parse().ok();
+        for field in AuditEvent::FIELDS {
+            let has_value = field.get(&event).is_some();
+            assert!(has_value, "A6: this suite has to set `{}`", field.name());
+        }
         event
     }
 }

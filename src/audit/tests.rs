@@ -22,14 +22,14 @@ use time::{OffsetDateTime, macros::datetime};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
-    AuditEvent, AuditSink, EventName, Ids, MemorySink, Outcome, RequestFacts, RequestGuard, Trail,
+    AuditEvent, AuditSink, EventName, MemorySink, Outcome, RequestFacts, RequestGuard, Trail,
     TrailError, TrailSettings, sink_fn,
 };
 use crate::{
     ActingAs, BoxError,
     clock::{Clock, ManualClock},
-    identity::{Access, Actor, Rank, Subject},
-    session::{Session, SessionId, live::Lives},
+    session::{Lives, Session, SessionId},
+    words::{Access, Actor, Rank, Subject},
 };
 
 const NOON: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
@@ -57,7 +57,7 @@ fn trail_with(sink: impl AuditSink, clock: Arc<dyn Clock>, queue: usize, fold: D
         queue,
         fold,
     };
-    Trail::new(Arc::new(sink), clock, Arc::new(Ids::default()), settings)
+    Trail::new(Arc::new(sink), clock, settings)
 }
 
 /// What a sink does when it is called.

@@ -85,3 +85,6 @@ impl Denial {
 pub(crate) fn narrow(asked: Access, grant: &Grant) -> Access {
     asked.min(grant.access())
 }
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,3 @@ pub(crate) use self::{
     path::PathPattern,
     routes::{Route, Routes, may_write},
 };
-
-#[cfg(test)]
-mod tests;

@@ -148,3 +148,6 @@ impl Reading {
         read
     }
 }
+
+#[cfg(test)]
+mod tests;

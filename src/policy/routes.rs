@@ -93,3 +93,6 @@ fn is_more_than_it_says(headers: &HeaderMap) -> bool {
     headers.keys().any(|name| METHOD_OVERRIDES.contains(name))
         || headers.get_all(UPGRADE).iter().any(opens_a_socket)
 }
+
+#[cfg(test)]
+mod tests;

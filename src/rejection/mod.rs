@@ -205,6 +205,3 @@ impl fmt::Display for Rejection {
 }
 
 impl std::error::Error for Rejection {}
-
-#[cfg(test)]
-mod tests;

@@ -136,3 +136,6 @@ pub(crate) fn uri_as_called(parts: &Parts) -> &Uri {
     // A router that nests this layer has taken its prefix off.
     original_uri(&parts.extensions).unwrap_or(&parts.uri)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,23 +4,26 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
+use async_trait::async_trait;
 use http::{Request, Response, request::Parts};
-use time::macros::datetime;
+use time::{OffsetDateTime, macros::datetime};
 use tokio::sync::Semaphore;
 use tower::{Layer, ServiceExt, service_fn};
 use uuid::Uuid;
 
-use super::{live::Lives, *};
+use super::*;
 use crate::{
     Actor, Caller, Decision, Grant, Impersonation, Rejection, RejectionKind, Rights,
     audit::{EventName, MemorySink},
     checker_fn,
     clock::ManualClock,
+    words::{Access, BoxError, Live, Subject, UserId},
 };
 
 mod life;
@@ -972,7 +975,7 @@ async fn a_look_up_that_is_dropped_wedges_nobody() {
 // === Lives ===
 
 /// The entry of a session of which nothing else is known.
-fn live(lives: &Lives, session: &Session) -> Arc<live::Live> {
+fn live(lives: &Lives, session: &Session) -> Arc<Live> {
     let (live, is_sure) = lives.of(session, lives.before());
     assert!(is_sure);
     live
@@ -1191,7 +1194,7 @@ impl Desk {
     }
 
     /// A request of ada as ines: what the handler saw of the session, or the refusal.
-    async fn act(&self) -> Result<Arc<live::Live>, RejectionKind> {
+    async fn act(&self) -> Result<Arc<Live>, RejectionKind> {
         let service = service_fn(|request: Request<String>| async move {
             assert!(request.extensions().get::<crate::ActingAs>().is_some());
             Ok::<_, std::convert::Infallible>(Response::new(String::new()))
@@ -1205,7 +1208,7 @@ impl Desk {
             return Err(rejection.kind());
         }
         let acting_as = response.extensions().get::<crate::ActingAs>().unwrap();
-        let lives = &self.impersonation.inner.lives;
+        let lives = &self.impersonation.engine.sessions.lives;
         Ok(live(lives, acting_as.session().unwrap()))
     }
 }

@@ -83,7 +83,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::SystemClock,
-        identity::{Access, Actor, Rank, Subject},
+        words::{Access, Actor, Rank, Subject},
     };
 
     #[tokio::test]

@@ -441,11 +441,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        Caller, Decision, DirectoryUser, StartRequest,
-        acting_as::ActingAs,
+        Caller, Decision, DirectoryUser, SessionWithUser, StartRequest,
         clock::SystemClock,
-        impersonation::SessionWithUser,
         session::{Session, SessionId},
+        words::ActingAs,
     };
 
     fn id(id: &str) -> UserId {

@@ -34,3 +34,34 @@ pub(crate) fn has_controls(text: &str) -> bool {
     text.chars()
         .any(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s1_a_reason_is_trimmed_and_has_1_to_500_characters() {
+        let longest = "é".repeat(500);
+        let tests = [
+            ("why", Ok("why")),
+            (" \n why \u{2003}", Ok("why")),
+            (&*longest, Ok(&*longest)),
+            (&*format!("  {longest}  "), Ok(&*longest)),
+            ("", Err(BadReason::Blank)),
+            (" \t\r\n\u{a0}\u{3000}", Err(BadReason::Blank)),
+            ("\0\u{1b}", Err(BadReason::Blank)),
+            (&*format!("{longest}é"), Err(BadReason::TooLong)),
+            ("two\r\n\tlines", Ok("two\r\n\tlines")),
+            ("a\0b", Err(BadReason::Control)),
+            ("a\u{1b}[2Jb", Err(BadReason::Control)),
+            ("a\u{85}b", Err(BadReason::Control)),
+        ];
+        for (reason, expected) in tests {
+            assert_eq!(
+                check_reason(reason),
+                expected.map(str::to_owned),
+                "{reason:.20?}"
+            );
+        }
+    }
+}

@@ -185,7 +185,7 @@ impl PostgresTrail {
             .bind(all(events, |event| text(&event.route)))
             .bind(all(events, |event| event.status.map(i32::from)))
             .bind(all(events, |event| event.outcome.map(Outcome::as_str)))
-            .bind(all(events, |event| event.rule.map(clean)))
+            .bind(all(events, |event| event.rule.as_deref().map(clean)))
             .bind(all(events, |event| {
                 event
                     .count
@@ -389,7 +389,7 @@ fn event(row: &PgRow) -> Result<AuditEvent, sqlx::Error> {
     let status: Option<i32> = row.try_get("status")?;
     event.status = status.and_then(|status| u16::try_from(status).ok());
     event.outcome = short("outcome")?.map(columns::outcome).transpose()?;
-    event.rule = short("rule")?.map(columns::rule);
+    event.rule = short("rule")?.map(|rule| rule.to_owned().into());
     let count: Option<i64> = row.try_get("count")?;
     event.count = count.map(i64::unsigned_abs);
     event.address = columns::address(text("address")?)?;

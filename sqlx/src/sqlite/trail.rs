@@ -313,7 +313,7 @@ async fn insert_batch(
             .bind(event.route.clone())
             .bind(event.status)
             .bind(event.outcome.map(Outcome::as_str))
-            .bind(event.rule)
+            .bind(event.rule.as_deref())
             .bind(
                 event
                     .count
@@ -392,7 +392,7 @@ fn event(row: &SqliteRow) -> Result<AuditEvent, sqlx::Error> {
     event.route = text("route")?;
     event.status = row.try_get("status")?;
     event.outcome = short("outcome")?.map(columns::outcome).transpose()?;
-    event.rule = short("rule")?.map(columns::rule);
+    event.rule = short("rule")?.map(|rule| rule.to_owned().into());
     let count: Option<i64> = row.try_get("count")?;
     event.count = count.map(i64::unsigned_abs);
     event.address = columns::address(text("address")?)?;

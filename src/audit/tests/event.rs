@@ -4,10 +4,8 @@ use serde_json::Value;
 use time::macros::datetime;
 use uuid::Uuid;
 
-use super::{
-    super::{cut_header, cut_path},
-    *,
-};
+use super::*;
+use crate::words::{Ids, cut_header, cut_path};
 
 const NAMES: [(EventName, &str); 8] = [
     (EventName::Start, "impersonation.start"),
@@ -61,7 +59,7 @@ fn a6_a_full_event_has_its_keys_in_their_order() {
     event.route = Some("/orders/{id}".to_owned());
     event.status = Some(201);
     event.outcome = Some(Outcome::Completed);
-    event.rule = Some("read_only");
+    event.rule = Some("read_only".into());
     event.count = Some(3);
     event.address = Some([192, 0, 2, 7].into());
     event.user_agent = Some("Mozilla/5.0".to_owned());

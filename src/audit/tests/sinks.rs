@@ -7,6 +7,8 @@ use std::{
 
 use serde_json::Value;
 
+use crate::words::Ids;
+
 use super::{
     super::{FanOut, JsonLines, TracingSink},
     *,

@@ -16,7 +16,7 @@ fn one_thread() -> tokio::runtime::Runtime {
 
 fn refusal(trail: &Trail, rule: &'static str) -> AuditEvent {
     let mut event = trail.event(EventName::Denied).unwrap();
-    event.rule = Some(rule);
+    event.rule = Some(rule.into());
     event
 }
 
@@ -24,7 +24,7 @@ fn refusal(trail: &Trail, rule: &'static str) -> AuditEvent {
 fn refusals(events: &[AuditEvent], rule: &str) -> u64 {
     events
         .iter()
-        .filter(|event| event.name == EventName::Denied && event.rule == Some(rule))
+        .filter(|event| event.name == EventName::Denied && event.rule.as_deref() == Some(rule))
         .map(|event| event.count.unwrap_or(1))
         .sum()
 }

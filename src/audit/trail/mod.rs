@@ -159,6 +159,11 @@ impl Trail {
         self.shared.ids.next(at)
     }
 
+    #[cfg(test)]
+    pub(crate) fn timeout(&self) -> Duration {
+        self.shared.settings.timeout
+    }
+
     pub(crate) fn clock(&self) -> &dyn Clock {
         &*self.shared.clock
     }

@@ -46,7 +46,6 @@ fn r9_the_parameters_name_is_none_of_our_own_pages() {
         assert_eq!(complaint(named(name)), None, "{name}");
         let with_control = named(name).control_path("/impersonation");
         assert_eq!(complaint(with_control), Some("query_parameter"), "{name}");
-        #[cfg(feature = "console")]
         assert_eq!(
             complaint(named(name).console_path("/admin")),
             Some("query_parameter"),
@@ -318,25 +317,37 @@ fn a_builder_with_everything_set_builds() {
         .build()
         .unwrap();
 
-    let inner = &impersonation.inner;
-    let find = |uri: &str| inner.sources.find(&uri.parse().unwrap(), &HeaderMap::new());
+    let engine = &impersonation.engine;
+    let find = |uri: &str| {
+        engine
+            .sources
+            .find(&uri.parse().unwrap(), &HeaderMap::new())
+    };
     assert!(find("/?on-behalf=7").unwrap().is_some());
     assert!(find("/?as=7").unwrap().is_none());
     // The control API runs as the actor, whoever forgets to say so.
-    assert_eq!(inner.routes.excluded.len(), 2);
-    assert_eq!(inner.routes.protected.len(), 1);
-    assert_eq!(inner.routes.reads.len(), 1);
-    let limits = inner.settings.limits;
+    assert_eq!(engine.routes.excluded.len(), 2);
+    assert_eq!(engine.routes.protected.len(), 1);
+    assert_eq!(engine.routes.reads.len(), 1);
+    let limits = engine.sessions.settings.limits;
     assert_eq!(
         (limits.active, limits.replace, limits.starts_per_hour),
         (3, true, 5)
     );
-    assert_eq!(inner.settings.max_lifetime, Duration::from_secs(60 * 60));
-    assert_eq!(inner.settings.idle_timeout, Duration::from_secs(60));
-    assert!(inner.directory.is_some() && inner.sessions.is_some() && inner.consent.is_some());
-    assert_eq!(inner.assume.len(), 1);
+    assert_eq!(
+        engine.sessions.settings.max_lifetime,
+        Duration::from_secs(60 * 60)
+    );
+    assert_eq!(
+        engine.sessions.settings.idle_timeout,
+        Duration::from_secs(60)
+    );
+    let host = &engine.host;
+    assert!(host.directory.is_some() && host.consent.is_some() && impersonation.has_sessions());
+    assert_eq!(host.assume.len(), 1);
+    assert_eq!(host.calls.timeout, Duration::from_secs(1));
     let (parts, ()) = http::Request::new(()).into_parts();
-    let reject = inner.reject.as_ref().unwrap();
+    let reject = engine.answers.custom.as_ref().unwrap();
     let response = reject(&Rejection::new(RejectionKind::Denied, ""), &parts);
     assert_eq!(response.status(), 403);
 }
@@ -344,29 +355,28 @@ fn a_builder_with_everything_set_builds() {
 #[test]
 fn the_defaults_are_what_the_setters_say() {
     let impersonation = builder().build().unwrap();
-    let inner = &impersonation.inner;
-    let Settings {
+    let engine = &impersonation.engine;
+    let SessionSettings {
         limits,
         max_lifetime,
         idle_timeout,
-        check_timeout,
-        audit_timeout,
-    } = inner.settings;
+    } = engine.sessions.settings;
     assert_eq!(
         (limits.active, limits.replace, limits.starts_per_hour),
         (1, false, 10)
     );
     assert_eq!(max_lifetime, Duration::from_secs(7200));
     assert_eq!(idle_timeout, Duration::from_secs(1800));
-    assert_eq!(check_timeout, Duration::from_secs(5));
-    assert_eq!(audit_timeout, Duration::from_secs(2));
-    assert!(inner.routes.excluded.is_empty() && inner.routes.protected.is_empty());
-    assert!(inner.routes.reads.is_empty() && inner.control_path.is_none());
-    assert!(inner.directory.is_none() && inner.sessions.is_none() && inner.consent.is_none());
+    assert_eq!(engine.host.calls.timeout, Duration::from_secs(5));
+    assert_eq!(engine.trail.timeout(), Duration::from_secs(2));
+    assert!(engine.routes.excluded.is_empty() && engine.routes.protected.is_empty());
+    assert!(engine.routes.reads.is_empty() && impersonation.places().control().is_none());
+    let host = &engine.host;
+    assert!(host.directory.is_none() && host.consent.is_none() && !impersonation.has_sessions());
     let mut headers = HeaderMap::new();
     headers.insert("act-as", "7".parse().unwrap());
     headers.insert("act-as-reason", "why".parse().unwrap());
-    let marker = inner
+    let marker = engine
         .sources
         .find(&"/?as=7".parse().unwrap(), &headers)
         .unwrap()
@@ -376,5 +386,5 @@ fn the_defaults_are_what_the_setters_say() {
 
 #[test]
 fn debug_shows_settings_and_nothing_of_the_hosts() {
-    insta::assert_snapshot!(format!("{:?}", builder()), @r#"Builder { query_parameter: Some("as"), header: Some("act-as"), settings: Settings { limits: Limits { active: 1, replace: false, starts_per_hour: 10 }, max_lifetime: 7200s, idle_timeout: 1800s, check_timeout: 5s, audit_timeout: 2s }, .. }"#);
+    insta::assert_snapshot!(format!("{:?}", builder()), @r#"Builder { query_parameter: Some("as"), header: Some("act-as"), sessions: SessionSettings { limits: Limits { active: 1, replace: false, starts_per_hour: 10 }, max_lifetime: 7200s, idle_timeout: 1800s }, .. }"#);
 }

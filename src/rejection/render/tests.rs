@@ -1,11 +1,12 @@
+//! What a refused caller reads (rules R5, R7, R17).
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
-use super::*;
+use http::StatusCode;
+
+use super::{RejectionKind::*, *};
 use crate::policy::Denial;
-
-use self::RejectionKind::*;
 
 const HTML: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 const NAVIGATE: (&str, &str) = ("sec-fetch-mode", "navigate");

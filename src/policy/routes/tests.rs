@@ -1,0 +1,329 @@
+//! What a route allows, in every spelling (rules R10 to R12).
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+fn patterns(paths: &[&str]) -> Vec<PathPattern> {
+    let parsed = paths.iter().map(|path| PathPattern::parse(path));
+    parsed.collect::<Option<_>>().expect("good patterns")
+}
+
+fn classify(routes: &Routes, method: &Method, path: &str) -> Route {
+    routes.classify(method, path, &HeaderMap::new())
+}
+
+#[test]
+fn r10_only_get_head_and_options_are_reads() {
+    let routes = Routes::default();
+    let tests = [
+        ("GET", Route::Read),
+        ("HEAD", Route::Read),
+        ("OPTIONS", Route::Read),
+        ("POST", Route::Write),
+        ("PUT", Route::Write),
+        ("PATCH", Route::Write),
+        ("DELETE", Route::Write),
+        ("CONNECT", Route::Write),
+        // Safe by its definition; but an echo of the credentials is nothing to look at.
+        ("TRACE", Route::Write),
+        ("PROPFIND", Route::Write),
+        ("QUERY", Route::Write),
+        // Methods have a case: this is no GET.
+        ("get", Route::Write),
+    ];
+    for (method, route) in tests {
+        let method: Method = method.parse().unwrap();
+        assert_eq!(classify(&routes, &method, "/orders"), route, "{method}");
+    }
+}
+
+#[test]
+fn r10_a_header_that_changes_the_method_makes_any_request_a_write() {
+    let mut routes = Routes::default();
+    routes
+        .reads
+        .push((Method::POST, patterns(&["/search"]).remove(0)));
+    for name in METHOD_OVERRIDES {
+        for value in ["DELETE", "GET", ""] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name.clone(), value.parse().unwrap());
+            for (method, path) in [(Method::GET, "/orders"), (Method::POST, "/search")] {
+                let route = routes.classify(&method, path, &headers);
+                assert_eq!(route, Route::Write, "{name}: {value}");
+            }
+        }
+    }
+}
+
+#[test]
+fn r10_a_listed_read_is_this_method_on_exactly_this_path() {
+    let mut routes = Routes::default();
+    for path in ["/search", "/orders/*/search"] {
+        routes
+            .reads
+            .push((Method::POST, patterns(&[path]).remove(0)));
+    }
+    let tests = [
+        (Method::POST, "/search", Route::Read),
+        (Method::POST, "/orders/7/search", Route::Read),
+        (Method::POST, "/orders/a%20b/search", Route::Read),
+        (Method::POST, "/orders/.7/search", Route::Read),
+        (Method::PUT, "/search", Route::Write),
+        (Method::POST, "/search/", Route::Write),
+        (Method::POST, "/search/all", Route::Write),
+        (Method::POST, "/Search", Route::Write),
+        (Method::POST, "/searches", Route::Write),
+        (Method::POST, "/s%65arch", Route::Write),
+        (Method::POST, "//search", Route::Write),
+        (Method::POST, "/search/../pay", Route::Write),
+        (Method::POST, "/orders//search", Route::Write),
+        // Some router may take these for another route.
+        (Method::POST, "/orders/./search", Route::Write),
+        (Method::POST, "/orders/../search", Route::Write),
+        (Method::POST, "/orders/%2e%2e/search", Route::Write),
+        (Method::POST, "/orders/7%2fpay/search", Route::Write),
+        (Method::POST, r"/orders/7\pay/search", Route::Write),
+        (Method::POST, "/orders/7%5cpay/search", Route::Write),
+    ];
+    for (method, path, route) in tests {
+        assert_eq!(classify(&routes, &method, path), route, "{method} {path}");
+    }
+}
+
+#[test]
+fn r11_a_protected_route_is_one_in_every_spelling() {
+    let routes = Routes {
+        protected: patterns(&["/account/password", "/users/*/factors/"]),
+        ..Routes::default()
+    };
+    let protected = [
+        "/account/password",
+        "/account/password/",
+        "/account/password//",
+        "/account/password/new",
+        "/account/password/../orders",
+        "/account/password%2fnew",
+        "/account/password;x=1/../password",
+        "//account/password",
+        "///account//password",
+        "/account//password",
+        "/./account/./password",
+        "/x/../account/password",
+        "/../account/password",
+        "/account/x/../password",
+        "/account/password/.",
+        "/account/password/x/..",
+        "/%2e/account/password",
+        "/account/%2E%2e/account/password",
+        "/account/.%2e/account/password",
+        "/account%2Fpassword",
+        "/account%2fpassword%2F",
+        "%2faccount/password",
+        "/%61ccount/password",
+        "/account/%70assword",
+        "/%61%63%63%6f%75%6e%74/%70%61%73%73%77%6f%72%64",
+        "/account/%2570assword",
+        "/account%252fpassword",
+        "/account/%252e%252e/account/password",
+        r"/account\password",
+        r"\account/password",
+        r"/x\..\account\password",
+        "/account%5cpassword",
+        "/account%255cpassword",
+        // Each of these is protected for a router that does one of these things and not the other.
+        "//account/password/..",
+        "//account/password/%2e%2e",
+        "/account/x/../password//..",
+        r"/%61ccount/password\..",
+        "/users/7/factors",
+        "/users/7/factors/totp",
+        "/users/%2e/factors",
+        "//users/7/factors",
+        "/users/a%2fb/factors",
+        "/users/a%2fb/%66actors",
+        r"//users/a\b/factors",
+    ];
+    for path in protected {
+        // In every access mode, and for reads as well as for writes.
+        for method in [Method::GET, Method::POST, Method::TRACE] {
+            assert_eq!(classify(&routes, &method, path), Route::Protected, "{path}");
+        }
+    }
+    let open = [
+        "/",
+        "*",
+        "",
+        "/account",
+        "/account/",
+        "/password",
+        "/account/passwords",
+        "/account/password-hints",
+        "/account/passwor",
+        "/account/x/password",
+        "/accounts/password",
+        "/x/account/password",
+        "/Account/Password",
+        "/account/pass%20word",
+        "/users/factors",
+        "/users//factors",
+        "/users/7/x/factors",
+        "/users/7/factor",
+    ];
+    for path in open {
+        assert_eq!(classify(&routes, &Method::GET, path), Route::Read, "{path}");
+    }
+}
+
+#[test]
+fn r12_no_spelling_widens_an_excluded_prefix() {
+    let routes = Routes {
+        excluded: patterns(&["/admin", "/tenants/*/admin/"]),
+        ..Routes::default()
+    };
+    let excluded = [
+        "/admin",
+        "/admin/",
+        "/admin//",
+        "/admin/users",
+        "/admin/users/a%20b",
+        "/admin/users/.hidden",
+        "/admin/users/../users",
+        "/tenants/7/admin",
+        "/tenants/a%20b/admin/x",
+    ];
+    for path in excluded {
+        for method in [Method::GET, Method::POST] {
+            assert_eq!(classify(&routes, &method, path), Route::Excluded, "{path}");
+        }
+    }
+    let acted = [
+        "/",
+        "/administrator",
+        "/admin-x",
+        "/Admin",
+        "/x/admin",
+        "//admin",
+        "/./admin",
+        "/x/../admin",
+        "/%61dmin",
+        "/admin%2f",
+        "/admin%2f..",
+        "/admin%2fx",
+        r"/admin\x",
+        "/admin;x",
+        "/admin%00",
+        "/admin/..",
+        "/admin/../",
+        "/admin/../orders",
+        "/admin/x/../../orders",
+        "/admin/%2e%2e/orders",
+        "/admin/.%2E/orders",
+        "/admin/..%2forders",
+        "/admin/..%2f..%2fadmin/../orders",
+        r"/admin/..\orders",
+        "/admin/..%5corders",
+        "/admin/%252e%252e/orders",
+        "/admin/%252e%252e%252forders",
+        "/admin//../../orders",
+        "/admin//../orders",
+        r"/admin/\../orders",
+        "/admin/%2f../orders",
+        "/tenants//admin",
+        "/tenants/../admin",
+        "/tenants/%2e%2e/admin",
+        "/tenants/7%2fx/admin",
+        r"/tenants/7\x/admin",
+    ];
+    for path in acted {
+        assert_eq!(classify(&routes, &Method::GET, path), Route::Read, "{path}");
+    }
+}
+
+#[test]
+fn r12_the_hosts_admin_area_stays_the_actors_even_below_a_protected_name() {
+    let routes = Routes {
+        excluded: patterns(&["/admin"]),
+        protected: patterns(&["/admin/password", "/password"]),
+        ..Routes::default()
+    };
+    assert_eq!(
+        classify(&routes, &Method::POST, "/admin/password"),
+        Route::Excluded
+    );
+    assert_eq!(
+        classify(&routes, &Method::GET, "/admin/../password"),
+        Route::Protected
+    );
+    assert_eq!(
+        classify(&routes, &Method::GET, "/admin/..%2fpassword"),
+        Route::Protected
+    );
+}
+
+#[test]
+fn r11_patterns_are_plain_paths() {
+    let good = [
+        "/a",
+        "/a/",
+        "/a/b",
+        "/*",
+        "/a/*/b",
+        "/.well-known",
+        "/a.b",
+        "/a..b",
+        "/x:y",
+        "/über",
+    ];
+    for path in good {
+        assert!(PathPattern::parse(path).is_some(), "{path}");
+    }
+    let bad = [
+        "",
+        "/",
+        "//",
+        "a",
+        "a/b",
+        "*",
+        "//a",
+        "/a//",
+        "/a//b",
+        "/.",
+        "/..",
+        "/a/./b",
+        "/a/../b",
+        "/a/..",
+        "/a%20b",
+        "/%61",
+        r"/a\b",
+        "/a?b",
+        "/a#b",
+        // Wildcards of routers, which would match nothing.
+        "/users/{id}/password",
+        "/{*rest}",
+        "/users/:id",
+        "/users/<id>",
+        "/files/*rest",
+        "/files/**",
+    ];
+    for path in bad {
+        assert!(PathPattern::parse(path).is_none(), "{path}");
+    }
+    assert_eq!(PathPattern::parse("/a/"), PathPattern::parse("/a"));
+}
+
+#[test]
+fn r10_opening_a_web_socket_is_a_write() {
+    let routes = Routes::default();
+    let tests = [
+        ("websocket", Route::Write),
+        ("WebSocket", Route::Write),
+        ("h2c, websocket", Route::Write),
+        ("h2c", Route::Read),
+    ];
+    for (upgrade, expected) in tests {
+        let mut headers = HeaderMap::new();
+        headers.insert("upgrade", HeaderValue::from_static(upgrade));
+        let route = routes.classify(&Method::GET, "/chat", &headers);
+        assert_eq!(route, expected, "{upgrade}");
+    }
+}
