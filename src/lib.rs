@@ -125,7 +125,7 @@ pub mod rules {}
 #[cfg(feature = "jwt")]
 pub use self::handle::LiveTokens;
 pub use self::{
-    engine::{ChangeRequest, People, SessionWithUser, StartRequest},
+    engine::{ChangeRequest, People, SessionWithUser, StartRequest, Stopped},
     handle::{Admin, Builder, Impersonation, SignedIn, TrailReading},
     host::{
         AdminChecker, Caller, CheckerFn, Consent, CredentialIssuer, Credentials, Decision, Grant,

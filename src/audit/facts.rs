@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use crate::{
     request::{Client, X_REQUEST_ID},
-    words::{ActingAs, AuditEvent, EventName, Outcome, cut_header, cut_path},
+    words::{ActingAs, AuditEvent, Call, EventName, Outcome, cut_header, cut_path},
 };
 
 /// What the trail wants to know of an acted request. Shares the request's own buffers while it runs;
@@ -141,13 +141,21 @@ impl RequestFacts {
     }
 }
 
-/// Adds what is known of a request that was not acted: a refusal, a start, an end.
+/// What is known of a request that is not acted: one that starts, changes, ends or is refused.
+pub(crate) fn call_of(client: &Client, parts: &Parts) -> Call {
+    Call {
+        by: None,
+        method: Some(parts.method.as_str().to_owned()),
+        path: Some(cut_path(parts.uri.path()).to_owned()),
+        address: client.address_of(parts),
+        user_agent: parts.headers.get(USER_AGENT).map(cut_header),
+        request_id: parts.headers.get(X_REQUEST_ID).map(cut_header),
+    }
+}
+
+/// Writes that into an event.
 pub(crate) fn describe_call(event: &mut AuditEvent, client: &Client, parts: &Parts) {
-    event.method = Some(parts.method.as_str().to_owned());
-    event.path = Some(cut_path(parts.uri.path()).to_owned());
-    event.address = client.address_of(parts);
-    event.user_agent = parts.headers.get(USER_AGENT).map(cut_header);
-    event.request_id = parts.headers.get(X_REQUEST_ID).map(cut_header);
+    call_of(client, parts).describe(event);
 }
 
 /// Whether this header is what was stored.

@@ -52,13 +52,13 @@ pub use self::{
     trail::{Trail, TrailError},
 };
 pub(crate) use self::{
-    facts::{RequestFacts, describe_call},
+    facts::{RequestFacts, call_of, describe_call},
     guard::RequestGuard,
     trail::TrailSettings,
 };
 use crate::words::BoxError;
 pub use crate::words::{
-    AuditEvent, EventName, Field, FieldKind, FieldValue, InvalidValue, Outcome, UnknownWord,
+    AuditEvent, Call, EventName, Field, FieldKind, FieldValue, InvalidValue, Outcome, UnknownWord,
 };
 
 /// Where the trail goes.

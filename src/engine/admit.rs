@@ -129,6 +129,8 @@ impl Engine {
         let (grant, session) = match (grant, session) {
             (Ok(grant), Some(session)) => (grant, session),
             (Ok(_), None) => {
+                // It may be over for being overdue: then it stays over, whatever a clock does (rule S4).
+                self.sweep().await?;
                 let reason = "the actor has no active session for this subject";
                 return Err(Refusal::of(RejectionKind::NoSession, reason));
             }

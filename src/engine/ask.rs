@@ -9,7 +9,7 @@ use crate::{
     host::{Caller, Grant},
     policy::{self, Denial},
     rejection::RejectionKind,
-    words::{ActingAs, Actor, DirectoryUser, Subject, UserId},
+    words::{ActingAs, Actor, DirectoryUser, SessionId, Subject, UserId},
 };
 
 /// Whether an answer of the directory may be one that was kept.
@@ -21,14 +21,24 @@ pub(crate) enum Freshness {
     MayBeKept,
 }
 
+/// Whoever sent a request, as far as their own sessions go.
+pub(crate) struct SignedInAs {
+    pub(crate) id: UserId,
+    /// The one session that they may see and stop, where its acting token is all there is.
+    pub(crate) only: Option<SessionId>,
+}
+
+impl SignedInAs {
+    fn user(id: UserId) -> Self {
+        Self { id, only: None }
+    }
+}
+
 impl Engine {
     /// Who calls; nobody is a refusal (rule R6).
     pub(crate) async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
         match self.host.identify(parts).await? {
-            Caller::Anonymous => Err(Refusal::of(
-                RejectionKind::Unauthenticated,
-                "nobody is signed in",
-            )),
+            Caller::Anonymous => Err(nobody()),
             caller => Ok(caller),
         }
     }
@@ -43,15 +53,16 @@ impl Engine {
         }
     }
 
-    /// Who is really there, admin or not any more; of an acted request its actor.
-    pub(crate) async fn caller_id(&self, parts: &Parts) -> Result<UserId, Refusal> {
+    /// Who is really there, admin or not any more; of an acted request its actor. Where nobody is signed in, the acting
+    /// token of a session is enough to see and stop that one (rule S5).
+    pub(crate) async fn signed_in(&self, parts: &Parts) -> Result<SignedInAs, Refusal> {
         if let Some(acting_as) = parts.extensions.get::<ActingAs>() {
-            return Ok(acting_as.actor().id().clone());
+            return Ok(SignedInAs::user(acting_as.actor().id().clone()));
         }
-        match self.caller(parts).await? {
-            Caller::Admin(actor) => Ok(actor.id().clone()),
-            Caller::User(id) => Ok(id),
-            Caller::Anonymous => Err(not_admin()),
+        match self.host.identify(parts).await? {
+            Caller::Admin(actor) => Ok(SignedInAs::user(actor.id().clone())),
+            Caller::User(id) => Ok(SignedInAs::user(id)),
+            Caller::Anonymous => self.signed_in_by_token(parts)?.ok_or_else(nobody),
         }
     }
 
@@ -133,6 +144,10 @@ pub(crate) fn not_acted(parts: &Parts) -> Result<(), Refusal> {
         }
         None => Ok(()),
     }
+}
+
+fn nobody() -> Refusal {
+    Refusal::of(RejectionKind::Unauthenticated, "nobody is signed in")
 }
 
 pub(crate) fn not_admin() -> Refusal {

@@ -1,6 +1,6 @@
 //! A change of an active session: its access raised or lowered, its end moved (rule S6).
 
-use std::{sync::Arc, time::Duration};
+use std::{cmp::Ordering, sync::Arc, time::Duration};
 
 use http::request::Parts;
 
@@ -90,9 +90,16 @@ impl Engine {
             let reason = "the grant does not allow this access";
             return Err(Refusal::of(RejectionKind::Denied, reason));
         }
-        let expires_at = request
-            .duration
-            .map(|asked| now + self.sessions.lifetime(Some(asked), &grant));
+        // The ceiling counts from the start: no number of extensions gets past it.
+        let latest = session.started_at + self.sessions.lifetime(None, &grant);
+        let expires_at = match request.duration {
+            Some(_) if latest <= now => {
+                let reason = "the session has reached its longest lifetime";
+                return Err(Refusal::of(RejectionKind::Denied, reason));
+            }
+            Some(asked) => Some((now + asked).min(latest)),
+            None => None,
+        };
 
         let mut events = Vec::new();
         let mut describe = |name| {
@@ -102,11 +109,15 @@ impl Engine {
             describe_call(&mut event, &self.client, parts);
             events.push(event);
         };
-        if request.access.is_some_and(|asked| asked > session.access) {
-            describe(EventName::AccessRaised);
+        match request.access.map(|asked| asked.cmp(&session.access)) {
+            Some(Ordering::Greater) => describe(EventName::AccessRaised),
+            Some(Ordering::Less) => describe(EventName::AccessLowered),
+            Some(Ordering::Equal) | None => {}
         }
-        if expires_at.is_some_and(|at| at > session.expires_at) {
-            describe(EventName::Extended);
+        match expires_at.map(|at| at.cmp(&session.expires_at)) {
+            Some(Ordering::Greater) => describe(EventName::Extended),
+            Some(Ordering::Less) => describe(EventName::Shortened),
+            Some(Ordering::Equal) | None => {}
         }
         let id = session.id;
         let this = self.clone();

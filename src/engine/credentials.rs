@@ -8,7 +8,7 @@ use super::{Engine, Refusal};
 use crate::{
     host::Credentials,
     rejection::Rejection,
-    words::{EndedReason, Session, Subject},
+    words::{Call, EndedReason, Session, Subject},
 };
 
 impl Engine {
@@ -21,13 +21,9 @@ impl Engine {
             Ok(credentials) => return Ok(credentials),
             Err(refusal) => refusal,
         };
-        let ended = self.end(session.id, EndedReason::SessionRevoked, None);
-        if ended.await.is_err() {
-            tracing::error!(
-                target: "tower_impersonation",
-                session = %session.id, "a session without credentials could not be ended"
-            );
-        }
+        // It is ended until that holds, whatever the store says now.
+        let ended = self.end(session.id, EndedReason::SessionRevoked, Call::default());
+        let _ = ended.await;
         Err(refusal.rejection)
     }
 

@@ -1,36 +1,74 @@
 //! The end of sessions: stopped by their actor, by an admin with the right to it, or because of what a request has
 //! shown (rules S4, S5, R8).
+//!
+//! 1. This process refuses the session from the moment it is asked to end it, before the store has answered.
+//! 2. The store is asked in a task of its own, again and again until it holds. Whoever asked hears of the first answer.
+//! 3. The event is written in the store's own transaction where it can be, else after it, and confirmed. What nobody
+//!    has confirmed is written by the sweep: the event of an end is the same one however often it is written (rule A1).
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use http::request::Parts;
 use time::OffsetDateTime;
+use tokio::sync::oneshot;
 
-use super::{Engine, Refusal, join};
+use super::{Engine, Refusal};
 use crate::{
+    audit::call_of,
     rejection::{Rejection, RejectionKind},
     words::{
-        ActingAs, Actor, AuditEvent, EndedReason, EventName, Rights, Session, SessionId, UserId,
+        ActingAs, Actor, AuditEvent, Call, EndedReason, EventName, Rights, Session, SessionId,
+        UserId,
     },
 };
 
+/// What became of an end that was asked for.
+#[derive(Debug, Clone)]
+pub(crate) enum Ended {
+    /// The store has it ended.
+    Stored(Arc<Session>),
+    /// There was nothing to end.
+    Nothing,
+    /// This process refuses the session from now on; the store has not answered yet, and will be asked until it does.
+    NotYet,
+}
+
+/// Sessions that were stopped.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Stopped {
+    /// Those that the store has ended by now.
+    pub sessions: Vec<Arc<Session>>,
+    /// The store has all of it. If not, this process already refuses what was stopped, and asks the store until it
+    /// holds (rule S5).
+    pub is_stored: bool,
+}
+
 impl Engine {
-    /// Ends the session of an acted request, else all active ones of `caller` (rule S5).
+    /// The call that a request makes, by its caller.
+    pub(super) fn call(&self, parts: &Parts, by: &UserId) -> Call {
+        call_of(&self.client, parts).by(by)
+    }
+
+    /// Ends the session of an acted request, or `only` this one, else all active ones of `caller` (rule S5).
     pub(crate) async fn stop(
         self: &Arc<Self>,
         caller: &UserId,
+        only: Option<SessionId>,
         parts: &Parts,
-    ) -> Result<Vec<Arc<Session>>, Refusal> {
-        if let Some(acting_as) = parts.extensions.get::<ActingAs>() {
-            let session = acting_as.session().ok_or_else(nothing_to_end)?;
-            let ended = self.end(session.id, EndedReason::Manual, None).await?;
-            return ended.map(|ended| vec![ended]).ok_or_else(nothing_to_end);
-        }
-        let ended = self.end_all(caller, EndedReason::Manual).await?;
-        if ended.is_empty() {
-            return Err(nothing_to_end());
-        }
-        Ok(ended)
+    ) -> Result<Stopped, Refusal> {
+        let call = self.call(parts, caller);
+        let acting_as = parts.extensions.get::<ActingAs>();
+        let id = match (acting_as, only) {
+            (Some(acting_as), _) => Some(acting_as.session().ok_or_else(nothing_to_end)?.id),
+            (None, only) => only,
+        };
+        let stopped = match id {
+            Some(id) => self.end(id, EndedReason::Manual, call).await?.into(),
+            None => self.end_all(caller, EndedReason::Manual, call).await?,
+        };
+        stopped.if_any().ok_or_else(nothing_to_end)
     }
 
     /// Ends this session, if it is one of `caller`.
@@ -38,14 +76,18 @@ impl Engine {
         self: &Arc<Self>,
         caller: &UserId,
         id: SessionId,
-    ) -> Result<Arc<Session>, Refusal> {
-        self.sweep().await?;
-        let found = self.get(id).await?;
-        if found.is_none_or(|session| session.actor != *caller) {
-            return Err(nothing_to_end());
+        parts: &Parts,
+    ) -> Result<Stopped, Refusal> {
+        let call = self.call(parts, caller);
+        if self.sessions.lives.actor_of(id).as_ref() != Some(caller) {
+            self.sweep().await?;
+            let found = self.get(id).await?;
+            if found.is_none_or(|session| session.actor != *caller) {
+                return Err(nothing_to_end());
+            }
         }
-        let ended = self.end(id, EndedReason::Manual, None).await?;
-        ended.ok_or_else(nothing_to_end)
+        let ended = self.end(id, EndedReason::Manual, call).await?;
+        Stopped::from(ended).if_any().ok_or_else(nothing_to_end)
     }
 
     /// Ends someone's session: one's own needs no right.
@@ -53,10 +95,19 @@ impl Engine {
         self: &Arc<Self>,
         actor: &Actor,
         id: SessionId,
-    ) -> Result<Arc<Session>, Refusal> {
-        let found = self.get(id).await?;
-        let is_own = found.is_some_and(|session| session.actor == *actor.id());
-        let reason = match (is_own, actor.rights().contains(Rights::END_SESSIONS)) {
+        parts: &Parts,
+    ) -> Result<Stopped, Refusal> {
+        let may_end_any = actor.rights().contains(Rights::END_SESSIONS);
+        let owner = match self.sessions.lives.actor_of(id) {
+            Some(owner) => Some(owner),
+            None => match self.get(id).await {
+                Ok(found) => found.map(|session| session.actor.clone()),
+                // The store cannot tell, and does not have to: the right is enough.
+                Err(_) if may_end_any => None,
+                Err(refusal) => return Err(refusal.by(actor.id())),
+            },
+        };
+        let reason = match (owner.as_ref() == Some(actor.id()), may_end_any) {
             (true, _) => EndedReason::Manual,
             (false, true) => EndedReason::SessionRevoked,
             // Callers without END_SESSIONS must not learn whether it exists.
@@ -64,45 +115,145 @@ impl Engine {
                 return Err(missing_right("to end the sessions of others").by(actor.id()));
             }
         };
-        let ended = self.end(id, reason, Some(actor.id().clone())).await?;
+        let ended = self.end(id, reason, self.call(parts, actor.id())).await?;
         let nothing = || Refusal::of(RejectionKind::NothingToEnd, "no such active session");
-        ended.ok_or_else(|| nothing().by(actor.id()))
+        Stopped::from(ended)
+            .if_any()
+            .ok_or_else(|| nothing().by(actor.id()))
     }
 
-    /// Ends all active sessions of an actor.
+    /// Ends all sessions that an actor has started up to now.
     pub(crate) async fn end_all(
         self: &Arc<Self>,
         actor: &UserId,
         reason: EndedReason,
-    ) -> Result<Vec<Arc<Session>>, Refusal> {
-        let mut ended = Vec::new();
-        for session in self.active_of(actor, usize::MAX - 1).await? {
-            ended.extend(self.end(session.id, reason, None).await?);
-        }
-        Ok(ended)
+        call: Call,
+    ) -> Result<Stopped, Refusal> {
+        self.sessions.required()?;
+        let now = self.now()?;
+        self.sessions.lives.refuse_all(actor, now, reason);
+        let (this, actor) = (self.clone(), actor.clone());
+        let (tell, first) = oneshot::channel();
+        tokio::spawn(async move { this.carry_end_all(actor, now, reason, call, tell).await });
+        // A task that has panicked has stored nothing.
+        Ok(first.await.unwrap_or_else(|_| Ended::NotYet.into()))
     }
 
-    /// Ends one session, if it is active, and records it. `by` is who did it.
+    async fn carry_end_all(
+        self: Arc<Self>,
+        actor: UserId,
+        now: OffsetDateTime,
+        reason: EndedReason,
+        call: Call,
+        tell: oneshot::Sender<Stopped>,
+    ) {
+        let (mut tell, mut delays) = (Some(tell), delays());
+        loop {
+            match self.active_of(&actor, usize::MAX - 1).await {
+                Ok(sessions) => {
+                    let mut stopped = Stopped::from(Ended::Nothing);
+                    for session in sessions {
+                        if session.started_at <= now {
+                            let ended = self.end(session.id, reason, call.clone()).await;
+                            stopped.add(ended.unwrap_or(Ended::NotYet));
+                        }
+                    }
+                    // What is not stored yet is refused one by one from here on.
+                    self.sessions.lives.have_ended(&actor, now);
+                    answer(&mut tell, stopped);
+                    return;
+                }
+                Err(refusal) => {
+                    answer(&mut tell, Ended::NotYet.into());
+                    self.wait_to_retry(&mut delays, &refusal).await;
+                }
+            }
+        }
+    }
+
+    /// Ends one session, if it is active, and records it.
     ///
-    /// The end is carried through even if the future is dropped, and even if the trail fails then (rule S5).
+    /// The end is carried through even if the future is dropped, and even if store and trail fail then (rule S5).
     pub(crate) async fn end(
         self: &Arc<Self>,
         id: SessionId,
         reason: EndedReason,
-        by: Option<UserId>,
-    ) -> Result<Option<Arc<Session>>, Refusal> {
-        let sessions = self.sessions.required()?.clone();
+        call: Call,
+    ) -> Result<Ended, Refusal> {
+        self.sessions.required()?;
+        let is_first = self.sessions.lives.refuse(id, reason);
         let this = self.clone();
-        let ending = tokio::spawn(async move {
-            let now = this.now()?;
-            let ended = async { sessions.end(id, reason, now).await };
-            let ended = this.ask("session store", ended).await?;
-            if let Some(session) = &ended {
-                this.record_end(session, by);
+        let (tell, first) = oneshot::channel();
+        tokio::spawn(async move { this.carry_end(id, reason, call, is_first, tell).await });
+        Ok(first.await.unwrap_or(Ended::NotYet))
+    }
+
+    async fn carry_end(
+        self: Arc<Self>,
+        id: SessionId,
+        reason: EndedReason,
+        call: Call,
+        is_first: bool,
+        tell: oneshot::Sender<Ended>,
+    ) {
+        let (mut tell, mut delays) = (Some(tell), delays());
+        loop {
+            match self.try_end(id, reason, &call).await {
+                Ok(ended) => {
+                    self.sessions.lives.has_ended(id);
+                    return answer(&mut tell, ended);
+                }
+                Err(refusal) => {
+                    answer(&mut tell, Ended::NotYet);
+                    if !is_first {
+                        // Another task is at it.
+                        return;
+                    }
+                    self.wait_to_retry(&mut delays, &refusal).await;
+                }
             }
-            Ok(ended)
-        });
-        join("session store", ending.await)
+        }
+    }
+
+    async fn try_end(
+        self: &Arc<Self>,
+        id: SessionId,
+        reason: EndedReason,
+        call: &Call,
+    ) -> Result<Ended, Refusal> {
+        let sessions = self.sessions.required()?;
+        let now = self.now()?;
+        let at_once = async {
+            sessions
+                .end_recorded(id, reason, call, now)
+                .await
+                .transpose()
+        };
+        let (ended, is_recorded) = match self.ask("session store", at_once).await? {
+            Some(ended) => (ended, true),
+            None => {
+                let ended = async { sessions.end(id, reason, now).await };
+                (self.ask("session store", ended).await?, false)
+            }
+        };
+        let Some(session) = ended else {
+            return Ok(Ended::Nothing);
+        };
+        match is_recorded {
+            true => self.after_end(&session),
+            false => self.record_end(&session, call),
+        }
+        Ok(Ended::Stored(session))
+    }
+
+    async fn wait_to_retry(&self, delays: &mut ExponentialBackoff, refusal: &Refusal) {
+        let pause = delays.next().unwrap_or(LONGEST_PAUSE);
+        tracing::warn!(
+            target: "tower_impersonation",
+            reason = refusal.rejection.reason(), ?pause,
+            "an end is not stored yet; this process refuses the session, and tries again"
+        );
+        self.host.calls.clock.sleep(pause).await;
     }
 
     /// Ends a session because of what this request has shown, and refuses the request.
@@ -113,10 +264,9 @@ impl Engine {
         why: impl Into<Cow<'static, str>>,
     ) -> Refusal {
         let id = session.id;
-        let rule = reason.as_str().into();
-        match self.end(id, reason, None).await {
+        match self.end(id, reason, Call::default()).await {
             Ok(_) => Refusal {
-                rule,
+                rule: reason.as_str().into(),
                 session: Some(id),
                 ..Refusal::new(Rejection::new(RejectionKind::SessionEnded, why))
             },
@@ -124,17 +274,35 @@ impl Engine {
         }
     }
 
-    /// Tells everyone that a session has ended, and the trail.
-    pub(super) fn record_end(self: &Arc<Self>, session: &Session, by: Option<UserId>) {
-        let reason = session.ended_reason;
-        let reason = reason.unwrap_or(EndedReason::Timeout);
+    /// Records an end that the store has made without its event, and lets everyone know.
+    pub(super) fn record_end(self: &Arc<Self>, session: &Session, call: &Call) {
         self.trail.unfold_session(session.id);
-        let at = session.ended_at.unwrap_or(session.expires_at);
-        let mut event = self.session_event(EventName::End, session, at);
-        event.reason = Some(reason.as_str().to_owned());
-        event.by = by.filter(|by| *by != session.actor);
+        self.confirm_end(session, call);
+        self.after_end(session);
+    }
+
+    /// Writes the event of an end, and tells the store when it is durable.
+    pub(super) fn confirm_end(self: &Arc<Self>, session: &Session, call: &Call) {
+        let recorded = self.trail.record_watched(AuditEvent::end_of(session, call));
+        let (this, id) = (self.clone(), session.id);
+        let confirming = async move {
+            // After an error it is still being written. The sweep will see whether it ever was.
+            if let (Ok(Ok(())), Some(sessions)) = (recorded.await, this.sessions.store()) {
+                let confirmed = async { sessions.confirm_ends(&[id]).await };
+                // The sweep asks again.
+                let _ = this.ask("session store", confirmed).await;
+            }
+        };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(confirming);
+        }
+    }
+
+    /// Lets everyone know that a session is over.
+    fn after_end(self: &Arc<Self>, session: &Session) {
+        let reason = session.ended_reason.unwrap_or(EndedReason::Timeout);
         self.sessions.lives.end(session.id, reason);
-        self.trail.record(event);
+        self.trail.unfold_session(session.id);
         self.notify_end(session);
         self.revoke_credentials(session);
     }
@@ -145,13 +313,52 @@ impl Engine {
         session: &Session,
         at: OffsetDateTime,
     ) -> AuditEvent {
-        let mut event = self.trail.event_at(name, at);
-        event.actor = Some(session.actor.clone());
-        event.subject = Some(session.subject.clone());
-        event.session = Some(session.id);
-        event.reason = Some(session.reason.to_string());
-        event.access = Some(session.access);
-        event
+        AuditEvent::about(self.trail.next_id(at), at, name, session)
+    }
+}
+
+// === impl Stopped ===
+
+impl Stopped {
+    fn add(&mut self, ended: Ended) {
+        match ended {
+            Ended::Stored(session) => self.sessions.push(session),
+            Ended::Nothing => {}
+            Ended::NotYet => self.is_stored = false,
+        }
+    }
+
+    /// `None` when there was nothing to end.
+    fn if_any(self) -> Option<Self> {
+        (!self.sessions.is_empty() || !self.is_stored).then_some(self)
+    }
+}
+
+impl From<Ended> for Stopped {
+    fn from(ended: Ended) -> Self {
+        let mut stopped = Self {
+            sessions: Vec::new(),
+            is_stored: true,
+        };
+        stopped.add(ended);
+        stopped
+    }
+}
+
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+fn delays() -> ExponentialBackoff {
+    ExponentialBuilder::new()
+        .with_min_delay(Duration::from_millis(250))
+        .with_max_delay(LONGEST_PAUSE)
+        .without_max_times()
+        .build()
+}
+
+/// Tells whoever asked, if nobody did yet and they still wait.
+fn answer<T>(tell: &mut Option<oneshot::Sender<T>>, result: T) {
+    if let Some(tell) = tell.take() {
+        let _ = tell.send(result);
     }
 }
 

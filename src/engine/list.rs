@@ -20,8 +20,18 @@ impl Engine {
     pub(crate) async fn current(
         self: &Arc<Self>,
         caller: &UserId,
+        only: Option<SessionId>,
     ) -> Result<Option<SessionWithUser>, Refusal> {
-        let Some(session) = self.active_of(caller, 1).await?.into_iter().next() else {
+        let session = match only {
+            None => self.active_of(caller, 1).await?.into_iter().next(),
+            Some(id) => {
+                let now = self.now()?;
+                self.sweep().await?;
+                let found = self.get(id).await?;
+                found.filter(|session| session.is_active(now) && session.actor == *caller)
+            }
+        };
+        let Some(session) = session else {
             return Ok(None);
         };
         let user = match session.subject.user_id() {

@@ -31,7 +31,7 @@ use time::OffsetDateTime;
 
 pub(crate) use self::{
     admit::Admitted,
-    ask::Freshness,
+    ask::{Freshness, SignedInAs},
     refusal::Refusal,
     sessions::{SessionSettings, Sessions},
     tokens::{Carried, TokenSettings, Tokens},
@@ -40,6 +40,7 @@ pub(crate) use self::{
 };
 pub use self::{
     change::ChangeRequest,
+    end::Stopped,
     people::People,
     start::{SessionWithUser, StartRequest},
 };
@@ -76,6 +77,10 @@ pub(crate) enum Ask {
     Token(Carried, Option<Marker>),
 }
 
+/// The token of a request to a path on which nothing is acted.
+#[derive(Clone)]
+struct Kept(Arc<Carried>);
+
 impl Ask {
     /// A browser sends it by itself.
     pub(crate) fn is_cookie(&self) -> bool {
@@ -91,6 +96,15 @@ impl Engine {
             return Ok(Some(Ask::Token(carried, marker)));
         }
         Ok(marker.map(Ask::Marker))
+    }
+
+    /// For a path on which nothing is acted: takes every marker and token out, and lets the token still say whose
+    /// session it is, to those who end it there (rule S5).
+    pub(crate) fn strip_excluded(&self, parts: &mut Parts, ask: Ask) {
+        self.strip(parts);
+        if let Ask::Token(carried, _) = ask {
+            parts.extensions.insert(Kept(Arc::new(carried)));
+        }
     }
 
     /// Takes every marker and token out (rule R9).
@@ -141,3 +155,6 @@ fn join<T>(
         Err(Refusal::of(RejectionKind::Unavailable, why))
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use std::{convert::Infallible, sync::Arc};
 
 use http::{HeaderMap, HeaderValue, request::Parts};
 
-use super::{Admitted, Engine, Refusal};
+use super::{Admitted, Engine, Refusal, SignedInAs};
 use crate::{
     host::Credentials,
     policy::Route,
@@ -53,6 +53,10 @@ impl Engine {
         _: Route,
     ) -> Result<Admitted, Rejection> {
         match carried.0 {}
+    }
+
+    pub(super) fn signed_in_by_token(&self, _: &Parts) -> Result<Option<SignedInAs>, Refusal> {
+        Ok(None)
     }
 
     pub(super) fn issue_tokens(&self, _: &Session) -> Result<Credentials, Refusal> {

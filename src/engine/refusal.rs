@@ -21,6 +21,8 @@ pub(crate) struct Refusal {
     pub(crate) rule: Cow<'static, str>,
     /// Who tried, as far as it is known.
     pub(crate) actor: Option<UserId>,
+    /// The subject, where it came out only later whom the request means.
+    pub(crate) subject: Option<Subject>,
     /// The session that it is about, where the trail has to tell.
     pub(crate) session: Option<SessionId>,
     /// It is in the trail already.
@@ -40,6 +42,7 @@ impl Refusal {
             rejection,
             rule,
             actor: None,
+            subject: None,
             session: None,
             noted: false,
         }
@@ -58,6 +61,11 @@ impl Refusal {
 
     pub(crate) fn by(mut self, actor: &UserId) -> Self {
         self.actor = Some(actor.clone());
+        self
+    }
+
+    pub(crate) fn about(mut self, subject: &Subject) -> Self {
+        self.subject = Some(subject.clone());
         self
     }
 
@@ -114,7 +122,7 @@ impl Engine {
             return;
         };
         event.actor = refusal.actor.clone();
-        event.subject = subject.cloned();
+        event.subject = refusal.subject.as_ref().or(subject).cloned();
         event.session = refusal.session;
         event.rule = Some(refusal.rule.clone());
         event.reason = Some(refusal.rejection.reason().to_owned());

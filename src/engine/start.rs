@@ -12,8 +12,8 @@ use crate::{
     request::Client,
     session::{StartError, Started},
     words::{
-        Access, Actor, AuditEvent, DirectoryUser, EndedReason, EventName, MAX_REASON, Session,
-        SessionId, Subject, check_reason, has_controls,
+        Access, Actor, AuditEvent, Call, DirectoryUser, EndedReason, EventName, MAX_REASON,
+        Session, SessionId, Subject, check_reason, has_controls,
     },
 };
 
@@ -159,8 +159,9 @@ impl Engine {
             .map_err(|problem| Refusal::invalid(problem.to_string()))?;
         let ticket = check_ticket(request.ticket)?;
         check_duration(request.duration)?;
-        let subject = self.wanted(request.subject).await?;
-        let (grant, user) = self.may_start(actor, &subject, parts, now).await?;
+        let subject = self.wanted(actor, parts, request.subject).await?;
+        let may = self.may_start(actor, &subject, parts, now).await;
+        let (grant, user) = may.map_err(|refusal| refusal.about(&subject))?;
 
         let lifetime = self.sessions.lifetime(request.duration, &grant);
         let id = SessionId(self.trail.next_id(now));
@@ -184,14 +185,28 @@ impl Engine {
     }
 
     /// The subject that is wanted; a login is looked up.
-    async fn wanted(&self, wanted: Wanted) -> Result<Subject, Refusal> {
+    ///
+    /// Of a login that nobody has, the checker is asked as if it were an id: whoever may not act as anyone cannot tell
+    /// it from the login of a user (rule R7).
+    async fn wanted(
+        &self,
+        actor: &Actor,
+        parts: &Parts,
+        wanted: Wanted,
+    ) -> Result<Subject, Refusal> {
         let login = match wanted {
             Wanted::Subject(subject) => return Ok(subject),
             Wanted::Login(login) => login,
         };
-        let found = self.host.find_by_login(&login).await?;
-        let unknown = || Refusal::denied(RejectionKind::SubjectNotFound, &Denial::UnknownSubject);
-        Ok(Subject::User(found.ok_or_else(unknown)?.id().clone()))
+        if let Some(found) = self.host.find_by_login(&login).await? {
+            return Ok(Subject::User(found.id().clone()));
+        }
+        if let Ok(nobody) = login.parse() {
+            let denied = |denial| Refusal::denied(RejectionKind::Denied, &denial);
+            self.may_ask(actor, &nobody, parts).await?.map_err(denied)?;
+        }
+        let unknown = &Denial::UnknownSubject;
+        Err(Refusal::denied(RejectionKind::SubjectNotFound, unknown))
     }
 
     /// Trail and store in one step where the store can, else trail, then store: the order of rule A1.
@@ -234,7 +249,7 @@ impl Engine {
             Ok(Started { session, ended }) => {
                 ended
                     .iter()
-                    .for_each(|session| self.record_end(session, None));
+                    .for_each(|session| self.record_end(session, &Call::default()));
                 self.keep_swept();
                 Ok(session)
             }
@@ -279,13 +294,10 @@ impl Engine {
         if refusal.rejection.kind() != RejectionKind::Unavailable {
             return;
         }
-        if let Err(left) = self.end(id, EndedReason::SessionRevoked, None).await {
-            tracing::error!(
-                target: "tower_impersonation",
-                session = %id, reason = left.rejection.reason(),
-                "the session store gave no answer; this session may be active until its time is over"
-            );
-        }
+        // It is asked until it holds, and this process refuses the session meanwhile.
+        let _ = self
+            .end(id, EndedReason::SessionRevoked, Call::default())
+            .await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::{
 };
 
 use super::{Engine, Refusal, join};
+use crate::words::Call;
 
 /// Lets the next request start a new sweeper when this one goes away with its runtime.
 struct Sweeper(Weak<Engine>);
@@ -32,6 +33,24 @@ impl Engine {
         join("session store", ending.await)
     }
 
+    /// Writes the event of every end that has none: a process died between the two, or somebody ended a session by
+    /// hand (rule A1).
+    async fn repair_ends(self: &Arc<Self>) -> Result<(), Refusal> {
+        const AT_ONCE: usize = 100;
+        /// Whoever has ended it is at it until then.
+        const PATIENCE: Duration = Duration::from_secs(30);
+
+        let Some(sessions) = self.sessions.store() else {
+            return Ok(());
+        };
+        let before = self.now()? - PATIENCE;
+        let found = async { sessions.unconfirmed_ends(before, AT_ONCE).await };
+        for session in self.ask("session store", found).await? {
+            self.confirm_end(&session, &Call::default());
+        }
+        Ok(())
+    }
+
     async fn end_due(self: &Arc<Self>) -> Result<(), Refusal> {
         const AT_ONCE: usize = 500;
 
@@ -42,7 +61,7 @@ impl Engine {
             let ended = self.ask("session store", due).await?;
             ended
                 .iter()
-                .for_each(|session| self.record_end(session, None));
+                .for_each(|session| self.record_end(session, &Call::default()));
             if ended.len() < AT_ONCE {
                 return Ok(());
             }
@@ -66,7 +85,11 @@ impl Engine {
                 let Some(engine) = sweeper.0.upgrade() else {
                     return;
                 };
-                if let Err(refusal) = engine.sweep().await {
+                let swept = async {
+                    engine.sweep().await?;
+                    engine.repair_ends().await
+                };
+                if let Err(refusal) = swept.await {
                     tracing::warn!(
                         target: "tower_impersonation",
                         reason = refusal.rejection.reason(), "overdue sessions were not ended"

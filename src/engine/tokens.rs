@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderValue, request::Parts};
 use time::OffsetDateTime;
 
 use super::{
-    Engine, Refusal,
+    Engine, Kept, Refusal, SignedInAs,
     admit::{Admitted, may_be_acted},
 };
 use crate::{
@@ -106,14 +106,8 @@ impl Engine {
     ) -> Result<Admitted, Refusal> {
         may_be_acted(parts, marker.as_ref().is_some_and(|marker| marker.in_url))?;
         let now = self.now()?;
-        let purpose = match carried.by {
-            CarriedBy::Bearer | CarriedBy::Header => Purpose::Access,
-            CarriedBy::Cookie => Purpose::Cookie,
-        };
-        let claims = self
-            .tokens
-            .required()?
-            .verify(&carried.text, purpose, now)?;
+        let signer = self.tokens.required()?;
+        let claims = signer.verify(&carried.text, purpose_of(carried), now)?;
         if marker.is_some_and(|marker| marker.subject != claims.subject) {
             let fault = Fault::Disagree.to_string();
             return Err(Refusal::of(RejectionKind::MalformedMarker, fault).by(&claims.actor));
@@ -232,6 +226,19 @@ impl Engine {
         Ok(acting_as)
     }
 
+    /// Whose session the token of a request is, on a path on which nothing is acted.
+    pub(super) fn signed_in_by_token(&self, parts: &Parts) -> Result<Option<SignedInAs>, Refusal> {
+        let Some(Kept(carried)) = parts.extensions.get() else {
+            return Ok(None);
+        };
+        let signer = self.tokens.required()?;
+        let claims = signer.verify(&carried.text, purpose_of(carried), self.now()?)?;
+        Ok(Some(SignedInAs {
+            id: claims.actor.clone(),
+            only: Some(claims.session),
+        }))
+    }
+
     /// What is handed out with a session; nothing where no tokens are set.
     pub(super) fn issue_tokens(&self, session: &Session) -> Result<Credentials, Refusal> {
         if self.tokens.0.is_none() {
@@ -343,6 +350,13 @@ impl Engine {
             self.sign_tokens(session)
         };
         refreshed.await.map_err(|refusal| refusal.by(&claims.actor))
+    }
+}
+
+fn purpose_of(carried: &Carried) -> Purpose {
+    match carried.by {
+        CarriedBy::Bearer | CarriedBy::Header => Purpose::Access,
+        CarriedBy::Cookie => Purpose::Cookie,
     }
 }
 

@@ -211,7 +211,9 @@ impl Engine {
         };
         let settled = async {
             if concern == Concern::Typed {
-                self.end_all(&caller, EndedReason::MarkerRemoved).await?;
+                let call = self.call(parts, &caller);
+                self.end_all(&caller, EndedReason::MarkerRemoved, call)
+                    .await?;
                 return Ok(());
             }
             // Or the store may take for idle who is not.

@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 use super::Impersonation;
 use crate::{
     audit::{Summaries, Summary, TrailFilter, TrailList, TrailPage},
-    engine::{ChangeRequest, People, Reading, Refusal, SessionWithUser, StartRequest},
+    engine::{ChangeRequest, People, Reading, Refusal, SessionWithUser, StartRequest, Stopped},
     host::Grant,
     rejection::Rejection,
     session::{Page, SessionFilter, SessionList},
@@ -129,8 +129,9 @@ impl<'r> Admin<'r> {
     /// # Errors
     ///
     /// A [`Rejection`] of kind `MissingRight`, `NothingToEnd` or `Unavailable`.
-    pub async fn revoke(&self, id: SessionId) -> Result<Arc<Session>, Rejection> {
-        let revoked = self.impersonation.engine.revoke(&self.actor, id).await;
+    pub async fn revoke(&self, id: SessionId) -> Result<Stopped, Rejection> {
+        let engine = &self.impersonation.engine;
+        let revoked = engine.revoke(&self.actor, id, self.parts).await;
         revoked.map_err(|refusal| self.refused(None, refusal))
     }
 

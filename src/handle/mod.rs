@@ -24,12 +24,12 @@ pub use self::{
 };
 use crate::{
     audit::{AuditSink, Summary, Trail, TrailFilter, TrailList, TrailPage},
-    engine::{ChangeRequest, Engine, People, Refusal, SessionWithUser, StartRequest},
+    engine::{ChangeRequest, Engine, People, Refusal, SessionWithUser, StartRequest, Stopped},
     host::{AdminChecker, Credentials},
     rejection::{Rejection, RejectionKind},
     session::{Page, SessionFeed, SessionFilter, SessionList},
     tower::ImpersonationLayer,
-    words::{DirectoryUser, EndedReason, Places, Session, SessionId, Subject, UserId},
+    words::{Call, DirectoryUser, EndedReason, Places, Session, SessionId, Subject, UserId},
 };
 
 /// Impersonation for one application: what the layer, the HTTP API and the host's own code share.
@@ -125,15 +125,16 @@ impl Impersonation {
     }
 
     /// Whoever sent the request, admin or not any more, identified once: for what needs no right, such as stopping one's
-    /// own session (rule S5). Of an acted request it is the actor.
+    /// own session (rule S5). Of an acted request it is the actor. Where nobody is signed in, the acting token of a
+    /// session is enough for that one session.
     ///
     /// # Errors
     ///
     /// A [`Rejection`] of kind `Unauthenticated` or `Unavailable`.
     pub async fn signed_in<'r>(&self, parts: &'r Parts) -> Result<SignedIn<'r>, Rejection> {
-        let id = self.engine.caller_id(parts).await;
-        let id = id.map_err(|refusal| refusal.rejection)?;
-        Ok(SignedIn::new(self.clone(), parts, id))
+        let caller = self.engine.signed_in(parts).await;
+        let caller = caller.map_err(|refusal| refusal.rejection)?;
+        Ok(SignedIn::new(self.clone(), parts, caller))
     }
 
     /// Starts a session for whoever sent the request (rules S1 to S3, S8).
@@ -161,10 +162,13 @@ impl Impersonation {
     /// Ends the sessions of whoever sent the request: of an acted request its own, else all active ones
     /// (rule S5). Nothing in the request names them, and no right is needed but to be their actor.
     ///
+    /// This process refuses them from now on, whatever the store answers; [`Stopped::is_stored`] says whether it holds
+    /// everywhere.
+    ///
     /// # Errors
     ///
     /// A [`Rejection`] of kind `Unauthenticated`, `NothingToEnd` or `Unavailable`.
-    pub async fn stop(&self, parts: &Parts) -> Result<Vec<Arc<Session>>, Rejection> {
+    pub async fn stop(&self, parts: &Parts) -> Result<Stopped, Rejection> {
         self.signed_in(parts).await?.stop().await
     }
 
@@ -175,8 +179,8 @@ impl Impersonation {
     /// # use http::request::Parts;
     /// # use tower_impersonation::{Impersonation, Rejection, session::SessionId};
     /// # async fn exit(impersonation: &Impersonation, parts: &Parts, id: SessionId) -> Result<(), Rejection> {
-    /// let ended = impersonation.stop_one(parts, id).await?;
-    /// assert_eq!(ended.id, id);
+    /// let stopped = impersonation.stop_one(parts, id).await?;
+    /// println!("stored: {}", stopped.is_stored);
     /// # Ok(())
     /// # }
     /// ```
@@ -184,7 +188,7 @@ impl Impersonation {
     /// # Errors
     ///
     /// A [`Rejection`] of kind `Unauthenticated`, `NothingToEnd` or `Unavailable`.
-    pub async fn stop_one(&self, parts: &Parts, id: SessionId) -> Result<Arc<Session>, Rejection> {
+    pub async fn stop_one(&self, parts: &Parts, id: SessionId) -> Result<Stopped, Rejection> {
         self.signed_in(parts).await?.stop_one(id).await
     }
 
@@ -234,7 +238,7 @@ impl Impersonation {
     ///
     /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested`, `MissingRight`, `NothingToEnd` or
     /// `Unavailable`.
-    pub async fn revoke(&self, parts: &Parts, id: SessionId) -> Result<Arc<Session>, Rejection> {
+    pub async fn revoke(&self, parts: &Parts, id: SessionId) -> Result<Stopped, Rejection> {
         self.admin(parts).await?.revoke(id).await
     }
 
@@ -293,7 +297,7 @@ impl Impersonation {
     /// # Errors
     ///
     /// A [`Rejection`] of kind `Unavailable` when the store fails.
-    pub async fn log_out(&self, actor: &UserId) -> Result<Vec<Arc<Session>>, Rejection> {
+    pub async fn log_out(&self, actor: &UserId) -> Result<Stopped, Rejection> {
         self.end_of(actor, EndedReason::AdminLogout).await
     }
 
@@ -304,7 +308,7 @@ impl Impersonation {
     /// # Errors
     ///
     /// A [`Rejection`] of kind `Unavailable` when the store fails.
-    pub async fn demote(&self, actor: &UserId) -> Result<Vec<Arc<Session>>, Rejection> {
+    pub async fn demote(&self, actor: &UserId) -> Result<Stopped, Rejection> {
         self.end_of(actor, EndedReason::ActorDemoted).await
     }
 
@@ -315,12 +319,8 @@ impl Impersonation {
         }
     }
 
-    async fn end_of(
-        &self,
-        actor: &UserId,
-        reason: EndedReason,
-    ) -> Result<Vec<Arc<Session>>, Rejection> {
-        let ended = self.engine.end_all(actor, reason).await;
+    async fn end_of(&self, actor: &UserId, reason: EndedReason) -> Result<Stopped, Rejection> {
+        let ended = self.engine.end_all(actor, reason, Call::default()).await;
         ended.map_err(|refusal| refusal.rejection)
     }
 

@@ -6,7 +6,7 @@ use http::request::Parts;
 
 use super::Impersonation;
 use crate::{
-    engine::SessionWithUser,
+    engine::{SessionWithUser, SignedInAs, Stopped},
     rejection::Rejection,
     words::{Session, SessionId, UserId},
 };
@@ -18,14 +18,17 @@ pub struct SignedIn<'r> {
     impersonation: Impersonation,
     parts: &'r Parts,
     id: UserId,
+    /// All that they may see and stop, where nothing but its acting token says who they are.
+    only: Option<SessionId>,
 }
 
 impl<'r> SignedIn<'r> {
-    pub(super) fn new(impersonation: Impersonation, parts: &'r Parts, id: UserId) -> Self {
+    pub(super) fn new(impersonation: Impersonation, parts: &'r Parts, caller: SignedInAs) -> Self {
         Self {
             impersonation,
             parts,
-            id,
+            id: caller.id,
+            only: caller.only,
         }
     }
 
@@ -40,8 +43,9 @@ impl<'r> SignedIn<'r> {
     /// # Errors
     ///
     /// A [`Rejection`] of kind `NothingToEnd` or `Unavailable`.
-    pub async fn stop(&self) -> Result<Vec<Arc<Session>>, Rejection> {
-        let stopped = self.impersonation.engine.stop(&self.id, self.parts).await;
+    pub async fn stop(&self) -> Result<Stopped, Rejection> {
+        let engine = &self.impersonation.engine;
+        let stopped = engine.stop(&self.id, self.only, self.parts).await;
         stopped.map_err(|refusal| refusal.rejection)
     }
 
@@ -50,8 +54,9 @@ impl<'r> SignedIn<'r> {
     /// # Errors
     ///
     /// A [`Rejection`] of kind `NothingToEnd` or `Unavailable`.
-    pub async fn stop_one(&self, id: SessionId) -> Result<Arc<Session>, Rejection> {
-        let stopped = self.impersonation.engine.stop_one(&self.id, id).await;
+    pub async fn stop_one(&self, id: SessionId) -> Result<Stopped, Rejection> {
+        let engine = &self.impersonation.engine;
+        let stopped = engine.stop_one(&self.id, id, self.parts).await;
         stopped.map_err(|refusal| refusal.rejection)
     }
 
@@ -61,7 +66,7 @@ impl<'r> SignedIn<'r> {
     ///
     /// A [`Rejection`] of kind `Unavailable`.
     pub async fn current(&self) -> Result<Option<SessionWithUser>, Rejection> {
-        let current = self.impersonation.engine.current(&self.id).await;
+        let current = self.impersonation.engine.current(&self.id, self.only).await;
         current.map_err(|refusal| refusal.rejection)
     }
 
@@ -74,7 +79,14 @@ impl<'r> SignedIn<'r> {
         if !self.impersonation.has_sessions() {
             return Ok(Vec::new());
         }
-        let active = self.impersonation.engine.active_of(&self.id, limit).await;
+        let engine = &self.impersonation.engine;
+        let active = match self.only {
+            None => engine.active_of(&self.id, limit).await,
+            Some(_) => {
+                let current = engine.current(&self.id, self.only).await;
+                current.map(|it| it.into_iter().map(|it| it.session).collect())
+            }
+        };
         active.map_err(|refusal| refusal.rejection)
     }
 }

@@ -18,7 +18,9 @@ use super::{
     SessionUpdate, StartError, Started,
     memory::{Pair, PairRef},
 };
-use crate::words::{AuditEvent, BoxError, EndedReason, Map, Session, SessionId, Subject, UserId};
+use crate::words::{
+    AuditEvent, BoxError, Call, EndedReason, Map, Session, SessionId, Subject, UserId,
+};
 
 /// Keeps the answers of a slower store to "is there an active session".
 ///
@@ -260,6 +262,30 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         let ended = self.store.end(id, reason, now).await;
         self.kept.forget(id);
         ended
+    }
+
+    async fn end_recorded(
+        &self,
+        id: SessionId,
+        reason: EndedReason,
+        call: &Call,
+        now: OffsetDateTime,
+    ) -> Option<Result<Option<Arc<Session>>, BoxError>> {
+        let ended = self.store.end_recorded(id, reason, call, now).await?;
+        self.kept.forget(id);
+        Some(ended)
+    }
+
+    async fn unconfirmed_ends(
+        &self,
+        before: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<Arc<Session>>, BoxError> {
+        self.store.unconfirmed_ends(before, limit).await
+    }
+
+    async fn confirm_ends(&self, ids: &[SessionId]) -> Result<(), BoxError> {
+        self.store.confirm_ends(ids).await
     }
 
     async fn end_due(

@@ -9,7 +9,7 @@ use std::sync::{
 use time::OffsetDateTime;
 
 use super::SessionChange;
-use crate::words::{EndedReason, Live, Map, Session, SessionId};
+use crate::words::{EndedReason, Live, Map, Session, SessionId, UserId};
 
 /// All of them. Reads take no lock.
 #[derive(Default)]
@@ -20,6 +20,10 @@ pub(crate) struct Lives {
     /// How often news were lost, and up to which of these times the store was asked what became of each.
     losses: AtomicU64,
     made_up: AtomicU64,
+    /// Sessions that were asked to end, until the store has them ended (rule S5).
+    ending: Map<SessionId, EndedReason>,
+    /// Actors whose sessions were all asked to end, and when: later ones are not meant.
+    ending_all: Map<UserId, (OffsetDateTime, EndedReason)>,
 }
 
 /// What had ended before a session was looked up.
@@ -47,7 +51,54 @@ impl Lives {
             .get_or_insert_with(session.id, || Arc::new(Live::new(session)))
             .clone();
         // Written to, not only read: so an end that moves it later also finds the entry.
-        (live, self.ends.fetch_add(0, Ordering::SeqCst) == before.0)
+        let is_sure = self.ends.fetch_add(0, Ordering::SeqCst) == before.0;
+        if let Some(reason) = self.is_ending(session) {
+            live.end(reason);
+            by_id.remove(&session.id);
+        }
+        (live, is_sure)
+    }
+
+    /// From now on this process refuses the session, whatever its store answers (rule S5). `false` when it was asked
+    /// to already, and somebody sees to it.
+    pub(crate) fn refuse(&self, id: SessionId, reason: EndedReason) -> bool {
+        let is_first = self.ending.pin().insert(id, reason).is_none();
+        self.end(id, reason);
+        is_first
+    }
+
+    /// The same for every session that this actor has started up to now.
+    pub(crate) fn refuse_all(&self, actor: &UserId, now: OffsetDateTime, reason: EndedReason) {
+        self.ending_all.pin().insert(actor.clone(), (now, reason));
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        let by_id = self.by_id.pin();
+        by_id.retain(|_, live| {
+            let is_meant = live.actor == *actor && live.started_at <= now;
+            if is_meant {
+                live.end(reason);
+            }
+            !is_meant
+        });
+    }
+
+    /// The store has it ended.
+    pub(crate) fn has_ended(&self, id: SessionId) {
+        self.ending.pin().remove(&id);
+    }
+
+    /// The store has all of this actor's ended that were started up to `now`.
+    pub(crate) fn have_ended(&self, actor: &UserId, now: OffsetDateTime) {
+        let all = self.ending_all.pin();
+        let _ = all.remove_if(actor, |_, (since, _)| *since <= now);
+    }
+
+    fn is_ending(&self, session: &Session) -> Option<EndedReason> {
+        if let Some(reason) = self.ending.pin().get(&session.id) {
+            return Some(*reason);
+        }
+        let all = self.ending_all.pin();
+        let (since, reason) = all.get(&session.actor)?;
+        (session.started_at <= *since).then_some(*reason)
     }
 
     pub(crate) fn hear(&self, change: &SessionChange) {
@@ -73,6 +124,12 @@ impl Lives {
         if let Some(live) = self.by_id.pin().remove(&id) {
             live.end(reason);
         }
+    }
+
+    /// Whose session it is, where it acts through this process.
+    pub(crate) fn actor_of(&self, id: SessionId) -> Option<UserId> {
+        let by_id = self.by_id.pin();
+        by_id.get(&id).map(|live| live.actor.clone())
     }
 
     /// The last requests that the store was not told of, until [`Live::told`].

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::list::{Page, SessionFilter, SessionList};
 use crate::words::{
-    Access, AuditEvent, BoxError, EndedReason, Session, SessionId, Subject, UserId,
+    Access, AuditEvent, BoxError, Call, EndedReason, Session, SessionId, Subject, UserId,
 };
 
 /// The window of rule S3.
@@ -106,7 +106,8 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// The same, with the event of the start written in the same transaction: for a store whose database
     /// also has the trail, the whole trail, and that was told so. Then there is neither a session without
-    /// its event nor an event without its session.
+    /// its event nor an event without its session. The ends of those that it ended are recorded with it, as by
+    /// [`end_recorded`](Self::end_recorded).
     ///
     /// `None`, the default: this store cannot, and nothing was done. Then the event is written before, and
     /// [`start`](Self::start) comes after it (rule A1). A store whose connections are limited must not wait here for
@@ -141,6 +142,9 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn get(&self, id: SessionId) -> Result<Option<Arc<Session>>, BoxError>;
 
     /// Ends an active session. `None` when there is none to end: then nothing was changed.
+    ///
+    /// When this returns, no replica serves the session any more (rule S9): a store that is shared tells the others, and
+    /// waits until each has forgotten it or has to ask the store again.
     async fn end(
         &self,
         id: SessionId,
@@ -148,12 +152,48 @@ pub trait SessionStore: Send + Sync + 'static {
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError>;
 
+    /// The same, with the event of the end, [`AuditEvent::end_of`], written in the same transaction: for a store whose
+    /// database also has the whole trail (rule A1).
+    ///
+    /// `None`, the default: this store cannot, and nothing was done. Then the event follows [`end`](Self::end).
+    async fn end_recorded(
+        &self,
+        id: SessionId,
+        reason: EndedReason,
+        call: &Call,
+        now: OffsetDateTime,
+    ) -> Option<Result<Option<Arc<Session>>, BoxError>> {
+        let _ = (id, reason, call, now);
+        None
+    }
+
     /// Ends those that are past their end and returns them, each to one caller only. At most `limit`.
     async fn end_due(
         &self,
         now: OffsetDateTime,
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, BoxError>;
+
+    /// Sessions that ended before `before` and whose end nobody has confirmed to be in the trail: the process that ended
+    /// them is gone, or someone ended them by hand. At most `limit`, oldest first.
+    ///
+    /// Their events are written then, as often as it takes (they are the same event each time), and confirmed by
+    /// [`confirm_ends`](Self::confirm_ends). The default knows of none: right for a store that does not outlive its
+    /// process.
+    async fn unconfirmed_ends(
+        &self,
+        before: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<Arc<Session>>, BoxError> {
+        let _ = (before, limit);
+        Ok(Vec::new())
+    }
+
+    /// The ends of these sessions are durable in the trail.
+    async fn confirm_ends(&self, ids: &[SessionId]) -> Result<(), BoxError> {
+        let _ = ids;
+        Ok(())
+    }
 
     /// Notes that there was an acted request. Never moves `last_seen_at` back.
     async fn touch(&self, id: SessionId, seen_at: OffsetDateTime) -> Result<(), BoxError>;

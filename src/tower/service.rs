@@ -165,7 +165,7 @@ impl<S> Impersonate<S> {
             .routes
             .classify(&parts.method, parts.uri.path(), &parts.headers);
         if route == Route::Excluded {
-            engine.strip(&mut parts);
+            engine.strip_excluded(&mut parts, ask);
             let request = Request::from_parts(parts, body);
             return ResponseFuture::passed(self.inner.call(request));
         }

@@ -146,8 +146,12 @@ open_words! {
         Denied = "impersonation.denied",
         /// From read-only to read-write.
         AccessRaised = "impersonation.access_raised",
-        /// The end was moved.
+        /// From read-write to read-only.
+        AccessLowered = "impersonation.access_lowered",
+        /// The end was moved to a later time.
         Extended = "impersonation.extended",
+        /// The end was moved to an earlier time.
+        Shortened = "impersonation.shortened",
         /// Someone who is no admin tried.
         PrivilegeViolation = "privilege_violation",
         /// Someone read or exported the trail.

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     clock::Clock,
-    identity::Subject,
+    identity::{Subject, UserId},
     session::{EndedReason, Session, SessionId},
     wait::race,
 };
@@ -23,6 +23,8 @@ const NOT_IN_HEADER: &AsciiSet = &CONTROLS.add(b'%');
 /// One session that acts through this process.
 pub(crate) struct Live {
     pub(crate) id: SessionId,
+    pub(crate) actor: UserId,
+    pub(crate) started_at: OffsetDateTime,
     pub(crate) acted_as: HeaderValue,
     state: watch::Sender<State>,
     /// Unix nanoseconds of the last acted request, and of the last one that the store was told of.
@@ -43,6 +45,8 @@ impl Live {
         let seen = nanos(session.last_seen_at);
         Self {
             id: session.id,
+            actor: session.actor.clone(),
+            started_at: session.started_at,
             acted_as: acted_as(&session.subject),
             state: watch::Sender::new(State {
                 expires_at: session.expires_at,

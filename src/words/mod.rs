@@ -3,6 +3,7 @@
 //! Nothing here waits for a host, decides, or knows of HTTP beyond the types of the crate `http`.
 
 mod acting_as;
+mod call;
 pub mod clock;
 mod config;
 mod event;
@@ -21,6 +22,7 @@ mod wait;
 pub(crate) use self::event::{MAX_HEADER, MAX_PATH};
 pub use self::{
     acting_as::ActingAs,
+    call::Call,
     config::ConfigError,
     event::{AuditEvent, EventName, Outcome},
     field::{Field, FieldKind, FieldValue, InvalidValue},

@@ -190,6 +190,21 @@ impl Trail {
         });
     }
 
+    /// The same, and tells when it is durable. After an error it is still in the queue, and still being tried.
+    pub(crate) fn record_watched(
+        &self,
+        event: AuditEvent,
+    ) -> oneshot::Receiver<Result<(), TrailError>> {
+        let slot = self.shared.try_slot();
+        let (done, durable) = oneshot::channel();
+        self.shared.push(Entry {
+            event,
+            slot,
+            done: Some(done),
+        });
+        durable
+    }
+
     /// Records a refusal if there is room, else counts it, and the count is recorded later: refusals
     /// come from anyone, so they get half of the queue and the acted requests keep theirs.
     pub(crate) fn record_refusal(&self, event: AuditEvent) {
