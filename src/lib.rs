@@ -102,6 +102,8 @@ pub mod console;
 pub mod control;
 #[cfg(feature = "page")]
 pub mod page;
+#[doc = include_str!("rules.md")]
+pub mod rules {}
 pub mod session;
 #[cfg(feature = "jwt")]
 pub mod token;
