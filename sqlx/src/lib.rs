@@ -62,17 +62,27 @@ mod columns;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod consents;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod heart;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod listeners;
+mod dialect;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod moment;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod pool;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod reserve;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod roles;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sessions;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod statement;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod trail;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod transaction;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod words;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::{ApplyActingAs, Identity, PostgresSessions, PostgresTrail, Profile};
@@ -83,6 +93,8 @@ pub use self::{
     consents::SqlConsents,
     pool::Pool,
     roles::{AdminRole, InvalidRole, RoleChecker, RoleError, RoleWatch, SqlRoles},
+    sessions::SqlSessions,
+    trail::SqlTrail,
 };
 
 /// Lists count up to this; a `total` of one more means "more than that".

@@ -17,7 +17,7 @@ create table impersonation.trail (
     method text,
     path text,
     route text,
-    status integer,
+    status bigint,
     outcome text,
     rule text,
     count bigint,

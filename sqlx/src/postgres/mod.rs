@@ -17,8 +17,6 @@
 //! Such a role cannot drop the triggers that keep the trail append-only, nor its partitions. An owner can: that
 //! is the limit of what a database can promise.
 
-use std::borrow::Cow;
-
 use sqlx::{
     PgPool,
     migrate::{MigrateError, Migrator},
@@ -26,7 +24,11 @@ use sqlx::{
 
 use crate::migrations::migrations;
 
-pub(crate) mod listen;
+pub(crate) mod channel;
+mod dialect;
+mod months;
+mod replicas;
+mod retention;
 mod rls;
 mod sessions;
 mod trail;
@@ -57,14 +59,4 @@ fn migrator() -> Migrator {
     migrator.create_schema("impersonation");
     migrator.dangerous_set_table_name("impersonation.migrations");
     migrator
-}
-
-/// Text as PostgreSQL takes it: a zero byte, which it has not, becomes the mark of what cannot be shown. Else one
-/// such text would make every write fail that has it.
-pub(crate) fn clean(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') {
-        Cow::Owned(text.replace('\0', "\u{fffd}"))
-    } else {
-        Cow::Borrowed(text)
-    }
 }

@@ -26,10 +26,11 @@ use sqlx::{
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
-use time::OffsetDateTime;
 
 use crate::migrations::migrations;
 
+mod dialect;
+mod retention;
 mod sessions;
 mod trail;
 
@@ -78,13 +79,4 @@ fn migrator() -> Migrator {
     ]);
     migrator.dangerous_set_table_name("impersonation_migrations");
     migrator
-}
-
-/// A time as the columns hold it.
-pub(crate) use crate::trail::micros;
-
-/// A column's time.
-pub(crate) fn time(micros: i64) -> Result<OffsetDateTime, sqlx::Error> {
-    OffsetDateTime::from_unix_timestamp_nanos(i128::from(micros) * 1_000)
-        .map_err(|error| sqlx::Error::Decode(Box::new(error)))
 }
