@@ -13,7 +13,11 @@ impl<D: SessionDialect> SqlSessions<D> {
         page: &Page,
         now: OffsetDateTime,
     ) -> Result<SessionList, sqlx::Error> {
-        let mut connection = self.reserve().host().acquire().await?;
+        // What is open is asked for on the way to an end, and found by an index; the rest may wait for the host.
+        let mut connection = match filter.is_active {
+            Some(true) => self.reserve().connection().await?,
+            _ => self.reserve().host().acquire().await?,
+        };
         let mut list = Statement::new(D::SESSIONS.select);
         push_filter(&mut list, filter, now);
         if let Some(before) = page.before {

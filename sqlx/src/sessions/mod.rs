@@ -33,8 +33,8 @@ pub(crate) use self::{
 /// Call `migrate` before. Times are kept to the microsecond, and an idle limit of more than a thousand years is none.
 /// A list's `total` is exact up to [`COUNTED`](crate::COUNTED).
 ///
-/// Starts and lists go through the host's pool. Everything else has connections beside it, so that a host that has
-/// used up its own can still stop.
+/// Starts and lists go through the host's pool. Everything else, and the list of what is active, has connections
+/// beside it, so that a host that has used up its own can still stop.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
