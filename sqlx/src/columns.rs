@@ -16,6 +16,8 @@ pub trait Columns {
     fn id(&self, column: &str) -> Result<Option<Uuid>, sqlx::Error>;
     /// The column's time.
     fn time(&self, column: &str) -> Result<Option<OffsetDateTime>, sqlx::Error>;
+    /// The column's bytes.
+    fn bytes(&self, column: &str) -> Result<Option<&[u8]>, sqlx::Error>;
 }
 
 impl<R> Columns for R
@@ -23,6 +25,7 @@ where
     R: Row,
     for<'n> &'n str: ColumnIndex<R>,
     for<'r> &'r str: Decode<'r, R::Database> + Type<R::Database>,
+    for<'r> &'r [u8]: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> i64: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> Uuid: Decode<'r, R::Database> + Type<R::Database>,
     for<'r> Moment: Decode<'r, R::Database> + Type<R::Database>,
@@ -42,6 +45,10 @@ where
     fn time(&self, column: &str) -> Result<Option<OffsetDateTime>, sqlx::Error> {
         let moment: Option<Moment> = self.try_get(column)?;
         Ok(moment.map(|Moment(at)| at))
+    }
+
+    fn bytes(&self, column: &str) -> Result<Option<&[u8]>, sqlx::Error> {
+        self.try_get(column)
     }
 }
 

@@ -91,6 +91,7 @@ pub use self::sqlite::{SqliteSessions, SqliteTrail};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::{
     consents::SqlConsents,
+    migrations::MigrationError,
     pool::Pool,
     roles::{AdminRole, InvalidRole, RoleChecker, RoleError, RoleWatch, SqlRoles},
     sessions::SqlSessions,

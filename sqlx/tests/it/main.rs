@@ -3,9 +3,11 @@
 
 mod consents;
 mod crash;
+mod faults;
 mod handle;
 mod host;
 mod lists;
+mod migrations;
 mod postgres;
 mod replicas;
 mod rls;
