@@ -173,6 +173,8 @@ async fn a8_an_application_with_the_rights_it_needs_cannot_touch_the_trail() {
         .await
         .unwrap();
 
+    let march = "select impersonation.add_month('2026-03-05')";
+    db.pool.execute(march).await.unwrap();
     for statement in [
         "update impersonation.trail set actor = 'eve'",
         "delete from impersonation.trail",
@@ -180,7 +182,7 @@ async fn a8_an_application_with_the_rights_it_needs_cannot_touch_the_trail() {
         "drop table impersonation.trail",
         "alter table impersonation.trail disable trigger append_only",
         "set session_replication_role = replica",
-        "select impersonation.drop_months_before(now())",
+        "alter table impersonation.trail detach partition impersonation.trail_2026_03",
         "delete from impersonation.sessions",
     ] {
         let refused = pool.execute(statement).await.expect_err(statement);

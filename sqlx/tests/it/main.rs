@@ -8,6 +8,7 @@ mod handle;
 mod host;
 mod lists;
 mod migrations;
+mod months;
 mod postgres;
 mod replicas;
 mod rls;
