@@ -30,6 +30,21 @@ impl<F> RoleChecker<F> {
     }
 
     /// Decides by this function, in place of the roles' own rules. The actor has its role by name.
+    ///
+    /// ```no_run
+    /// # use tower_impersonation_sqlx::SqlRoles;
+    /// use tower_impersonation::{Decision, Grant, Subject};
+    ///
+    /// # fn set_up(roles: SqlRoles) {
+    /// let checker = roles
+    ///     .checker(|parts| parts.extensions.get().cloned())
+    ///     .with_policy(|_, subject| match subject {
+    ///         Subject::User(_) => Decision::Allow(Grant::read_only()),
+    ///         _ => Decision::deny("users only"),
+    ///     });
+    /// # drop(checker);
+    /// # }
+    /// ```
     #[must_use]
     pub fn with_policy(mut self, policy: fn(&Actor, &Subject) -> Decision) -> Self {
         self.policy = policy;

@@ -23,6 +23,15 @@ mod watch;
 pub use self::{checker::RoleChecker, watch::RoleWatch};
 
 /// A role that is in the table.
+///
+/// ```
+/// use tower_impersonation_sqlx::AdminRole;
+///
+/// let role: AdminRole = "support".parse()?;
+/// assert!(role < AdminRole::Superadmin);
+/// assert_eq!(role.rank().0, 10);
+/// # Ok::<(), tower_impersonation_sqlx::InvalidRole>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum AdminRole {
     /// Looks at users' data. Rank 10.
@@ -63,6 +72,28 @@ pub enum RoleError {
 ///
 /// ```sql
 /// select impersonation.grant_role('root', 'superadmin', null);
+/// ```
+///
+/// # Example
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use tower_impersonation_sqlx::{AdminRole, SqlRoles, sqlite};
+///
+/// # let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect("sqlite::memory:").await?;
+/// sqlite::migrate(&pool).await?;
+/// let roles = SqlRoles::new(pool);
+/// let (root, ada) = ("root".parse()?, "ada".parse()?);
+/// roles.grant_first(&root).await?;
+/// roles.grant(&ada, AdminRole::Support, &root).await?;
+/// assert_eq!(roles.role_of(&ada).await?, Some(AdminRole::Support));
+/// assert!(roles.revoke(&ada, &root).await?);
+/// # Ok(())
+/// # }
+/// # #[cfg(not(feature = "sqlite"))]
+/// # fn main() {}
 /// ```
 #[derive(Clone)]
 pub struct SqlRoles {
@@ -234,6 +265,16 @@ impl SqlRoles {
     /// listens, also of what is done by hand, and looks up what was revoked while that was lost.
     ///
     /// Without it they end as well, with the next acted request (rule R8): but streams that are running go on.
+    ///
+    /// ```no_run
+    /// # use tower_impersonation::Impersonation;
+    /// # use tower_impersonation_sqlx::SqlRoles;
+    /// # async fn run(roles: SqlRoles, impersonation: Impersonation) {
+    /// let watch = roles.watch(&impersonation);
+    /// // Serve; dropping `watch` ends it.
+    /// # drop(watch);
+    /// # }
+    /// ```
     ///
     /// # Panics
     ///

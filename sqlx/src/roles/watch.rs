@@ -4,7 +4,7 @@ use std::fmt;
 
 use tokio::{sync::watch, task::JoinHandle};
 
-/// Ends sessions of those whose role is taken away; made by [`SqlRoles::watch`]. Stops when dropped.
+/// Ends sessions of those whose role is taken away; made by [`SqlRoles::watch`](super::SqlRoles::watch). Stops when dropped.
 #[must_use = "it stops when dropped"]
 pub struct RoleWatch {
     task: JoinHandle<()>,
@@ -26,7 +26,7 @@ impl RoleWatch {
 
     /// Waits until it hears.
     ///
-    /// Nothing needs it: what was taken away with [`SqlRoles`] before that is looked up then.
+    /// Nothing needs it: what was taken away with [`SqlRoles`](super::SqlRoles) before that is looked up then.
     pub async fn listening(&self) {
         // An error is the end of its task, and of what there is to wait for.
         let _ = self.listening.clone().wait_for(|open| *open).await;

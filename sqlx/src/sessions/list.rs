@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use tower_impersonation::session::{Page, SessionFilter, SessionId, SessionList};
 
 use super::{SessionDialect, SqlSessions, row};
-use crate::{COUNTED, columns::Columns as _, statement::Statement, trail::total, words};
+use crate::{columns::Columns as _, count::up_to_bound, statement::Statement, words};
 
 impl<D: SessionDialect> SqlSessions<D> {
     pub(super) async fn try_list(
@@ -35,9 +35,7 @@ impl<D: SessionDialect> SqlSessions<D> {
         let total = if more || page.offset > 0 || page.before.is_some() {
             let mut count = Statement::new(D::SESSIONS.count);
             push_filter(&mut count, filter, now);
-            count.push(" limit ").push_number(COUNTED as usize + 1);
-            count.push(") as counted");
-            total(&D::rows(&mut connection, count).await?)?
+            up_to_bound::<D>(&mut connection, count).await?
         } else {
             found.len() as u64
         };

@@ -43,6 +43,17 @@ pub use self::{sessions::SqliteSessions, trail::SqliteTrail};
 ///
 /// Created where there is none. A host's own options do as well, if they have the same: the trail sees to
 /// `FULL` by itself.
+///
+/// ```no_run
+/// # async fn open() -> Result<(), sqlx::Error> {
+/// use sqlx::SqlitePool;
+/// use tower_impersonation_sqlx::sqlite;
+///
+/// let pool = SqlitePool::connect_with(sqlite::options("shop.sqlite")).await?;
+/// # drop(pool);
+/// # Ok(())
+/// # }
+/// ```
 pub fn options(file: impl AsRef<Path>) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(file)

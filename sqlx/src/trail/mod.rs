@@ -20,11 +20,8 @@ mod place;
 mod read;
 mod unknown;
 
+pub(crate) use self::dialect::{TrailDialect, TrailWords, trail_words};
 use self::heartbeat::Heartbeat;
-pub(crate) use self::{
-    dialect::{TrailDialect, TrailWords, trail_words},
-    read::total,
-};
 
 /// The trail in a database: [`PostgresTrail`](crate::PostgresTrail) or [`SqliteTrail`](crate::SqliteTrail). Clones
 /// share it.

@@ -8,15 +8,15 @@ use tower_impersonation::{
 
 use super::{SqlTrail, TrailDialect, fields, filter, place::Place};
 use crate::{
-    COUNTED,
     columns::{Columns, there},
+    count::up_to_bound,
     moment::micros,
     statement::Statement,
 };
 
 #[async_trait]
 impl<D: TrailDialect> TrailReader for SqlTrail<D> {
-    /// Counts up to [`COUNTED`]; a `total` of one more means "more than that".
+    /// Counts up to [`COUNTED`](crate::COUNTED); a `total` of one more means "more than that".
     async fn read(&self, filter: &TrailFilter, page: &TrailPage) -> Result<TrailList, BoxError> {
         let after = page.after.as_ref().map(Place::of).transpose()?;
         let after = after.map(|place| place.moment().map(|time| (time, place.seq)));
@@ -52,20 +52,10 @@ impl<D: TrailDialect> TrailReader for SqlTrail<D> {
             let mut count = Statement::new("select count(*) as total from (select 1 from ");
             count.push(D::TRAIL.trail).push(" where ");
             filter::push(&mut count, filter);
-            count
-                .push(" limit ")
-                .push_number(COUNTED as usize + 1)
-                .push(") as counted");
-            total(&D::rows(&mut connection, count).await?)?
+            up_to_bound::<D>(&mut connection, count).await?
         };
         Ok(list(events, page.limit, total))
     }
-}
-
-/// The number in the only row.
-pub(crate) fn total<R: Columns>(rows: &[R]) -> Result<u64, sqlx::Error> {
-    let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
-    Ok(there("total", row.number("total")?)?.unsigned_abs())
 }
 
 /// An event, and its place among those of the same time.
