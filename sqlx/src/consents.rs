@@ -3,11 +3,20 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use sqlx::query_scalar;
+#[cfg(feature = "sqlite")]
+use sqlx::Sqlite;
+#[cfg(feature = "postgres")]
+use sqlx::{Postgres, query_scalar};
 use time::OffsetDateTime;
 use tower_impersonation::{BoxError, Consent, UserId};
 
-use crate::pool::{Pool, sealed::Db};
+use crate::{
+    columns::Columns as _,
+    dialect::Dialect,
+    pool::{Pool, sealed::Db},
+    reserve::Reserve,
+    statement::{Run as _, Statement},
+};
 
 /// Consents in the database. Every permission stays in the table (`impersonation.consents`, or
 /// `impersonation_consents`), with when it was given and withdrawn.
@@ -49,29 +58,23 @@ impl SqlConsents {
     pub async fn allow(&self, subject: &UserId, until: OffsetDateTime) -> Result<(), sqlx::Error> {
         match &self.db {
             #[cfg(feature = "postgres")]
-            Db::Postgres(pool) => {
-                sqlx::query("select impersonation.allow_support($1, $2)")
-                    .bind(subject.as_str())
-                    .bind(crate::columns::to_micros(until))
-                    .execute(pool)
-                    .await?;
+            Db::Postgres(reserve) => {
+                let allow = Statement::new("select impersonation.allow_support($1, $2)");
+                let allow = allow.bind(subject).bind(until);
+                Postgres::execute(&mut *reserve.connection().await?, allow).await?;
             }
             #[cfg(feature = "sqlite")]
-            Db::Sqlite(pool) => {
-                use crate::trail::micros;
-
-                let now = micros(OffsetDateTime::now_utc());
-                let mut tx = pool.begin_with("begin immediate").await?;
-                sqlite_withdraw(&mut *tx, subject, now).await?;
-                sqlx::query(
-                    "insert into impersonation_consents (user_id, allowed_until, granted_at) values (?, ?, ?)",
-                )
-                .bind(subject.as_str())
-                .bind(micros(until))
-                .bind(now)
-                .execute(&mut *tx)
-                .await?;
-                tx.commit().await?;
+            Db::Sqlite(reserve) => {
+                let now = OffsetDateTime::now_utc();
+                let mut transaction = reserve.begin().await?;
+                transaction.execute(sqlite_withdrawal(subject, now)).await?;
+                let allow = Statement::new(
+                    "insert into impersonation_consents (user_id, allowed_until, granted_at) \
+                     values ($1, $2, $3)",
+                );
+                let allow = allow.bind(subject).bind(until).bind(now);
+                transaction.execute(allow).await?;
+                transaction.commit().await?;
             }
         }
         Ok(())
@@ -85,58 +88,62 @@ impl SqlConsents {
     pub async fn withdraw(&self, subject: &UserId) -> Result<bool, sqlx::Error> {
         match &self.db {
             #[cfg(feature = "postgres")]
-            Db::Postgres(pool) => {
+            Db::Postgres(reserve) => {
                 let withdrawn = query_scalar("select impersonation.withdraw_support($1)");
-                withdrawn.bind(subject.as_str()).fetch_one(pool).await
+                let withdrawn = withdrawn.bind(subject.as_str());
+                withdrawn.fetch_one(&mut *reserve.connection().await?).await
             }
             #[cfg(feature = "sqlite")]
-            Db::Sqlite(pool) => {
-                let now = crate::trail::micros(OffsetDateTime::now_utc());
-                sqlite_withdraw(pool, subject, now).await
+            Db::Sqlite(reserve) => {
+                let withdrawal = sqlite_withdrawal(subject, OffsetDateTime::now_utc());
+                let mut connection = reserve.connection().await?;
+                let withdrawn = Sqlite::execute(&mut connection, withdrawal).await?;
+                Ok(withdrawn > 0)
             }
         }
     }
 }
 
 #[cfg(feature = "sqlite")]
-async fn sqlite_withdraw(
-    connection: impl sqlx::SqliteExecutor<'_>,
-    subject: &UserId,
-    now: i64,
-) -> Result<bool, sqlx::Error> {
-    let withdrawn = sqlx::query(
-        "update impersonation_consents set withdrawn_at = ?2 where user_id = ?1 and withdrawn_at is null",
-    )
-    .bind(subject.as_str())
-    .bind(now)
-    .execute(connection)
-    .await?;
-    Ok(withdrawn.rows_affected() > 0)
+fn sqlite_withdrawal(subject: &UserId, now: OffsetDateTime) -> Statement<'_> {
+    let withdrawal = Statement::new(
+        "update impersonation_consents set withdrawn_at = $2 \
+         where user_id = $1 and withdrawn_at is null",
+    );
+    withdrawal.bind(subject).bind(now)
 }
 
 #[async_trait]
 impl Consent for SqlConsents {
     async fn allowed_until(&self, subject: &UserId) -> Result<Option<OffsetDateTime>, BoxError> {
-        match &self.db {
+        Ok(match &self.db {
             #[cfg(feature = "postgres")]
-            Db::Postgres(pool) => Ok(query_scalar(
-                "select allowed_until from impersonation.consents \
-                 where user_id = $1 and withdrawn_at is null",
-            )
-            .bind(subject.as_str())
-            .fetch_optional(pool)
-            .await?),
-            #[cfg(feature = "sqlite")]
-            Db::Sqlite(pool) => {
-                let until = query_scalar::<_, i64>(
-                    "select allowed_until from impersonation_consents \
-                     where user_id = ?1 and withdrawn_at is null",
+            Db::Postgres(reserve) => {
+                let until = Statement::new(
+                    "select allowed_until from impersonation.consents \
+                     where user_id = $1 and withdrawn_at is null",
                 );
-                let until = until.bind(subject.as_str()).fetch_optional(pool).await?;
-                Ok(until.map(crate::sqlite::time).transpose()?)
+                until_of(reserve, until.bind(subject)).await?
             }
-        }
+            #[cfg(feature = "sqlite")]
+            Db::Sqlite(reserve) => {
+                let until = Statement::new(
+                    "select allowed_until from impersonation_consents \
+                     where user_id = $1 and withdrawn_at is null",
+                );
+                until_of(reserve, until.bind(subject)).await?
+            }
+        })
     }
+}
+
+async fn until_of<D: Dialect>(
+    reserve: &Reserve<D>,
+    until: Statement<'_>,
+) -> Result<Option<OffsetDateTime>, sqlx::Error> {
+    let rows = D::rows(&mut *reserve.connection().await?, until).await?;
+    let until = rows.first().map(|row| row.time("allowed_until"));
+    Ok(until.transpose()?.flatten())
 }
 
 impl fmt::Debug for SqlConsents {

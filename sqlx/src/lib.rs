@@ -31,15 +31,21 @@
 //! # }
 //! ```
 //!
-//! Everything works over the host's own pool, in tables of its own: the schema `impersonation` in PostgreSQL, the
-//! prefix `impersonation_` in SQLite. Nothing refers to the host's tables, so that what happened outlives its users.
+//! All tables are the crate's own: the schema `impersonation` in PostgreSQL, the prefix `impersonation_` in SQLite.
+//! Nothing refers to the host's tables, so that what happened outlives its users.
 //!
-//! # Pools
+//! # Connections
 //!
-//! A store and a trail take a connection for each step and give it back. They never hold one while they wait for
-//! the other. A *handler* that holds one (an open transaction) and starts a session or waits for anything else of
-//! ours can come to wait for its own kind: give the trail a pool of its own where handlers do that. Where every
-//! microsecond of a cache miss counts, turn off the pool's ping (`test_before_acquire(false)`).
+//! Starts, lists and the reading of the trail go through the host's pool. Everything that an end, a revocation or an
+//! acted request waits for has a small pool of its own, of at most four connections: a host that has used up its
+//! own can still stop sessions, take roles away and write the trail. That pool opens when it is first needed, with the
+//! host's settings and connect options, and closes with the host's pool. Whatever is made from clones of one pool
+//! shares it. A database in memory has none: another connection could come to another database.
+//!
+//! With PostgreSQL, one more connection listens for what other replicas do.
+//!
+//! A connection on which a transaction failed is closed, never reused. Where every microsecond of a cache miss
+//! counts, turn off the pool's ping (`test_before_acquire(false)`).
 //!
 //! # Features
 //!
@@ -62,17 +68,29 @@ mod columns;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod consents;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod heart;
+mod count;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
-mod listeners;
+mod dialect;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod migrations;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod moment;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod pool;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod reserve;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod roles;
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod sessions;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod statement;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
 mod trail;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod transaction;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod words;
 
 #[cfg(feature = "postgres")]
 pub use self::postgres::{ApplyActingAs, Identity, PostgresSessions, PostgresTrail, Profile};
@@ -81,11 +99,10 @@ pub use self::sqlite::{SqliteSessions, SqliteTrail};
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use self::{
     consents::SqlConsents,
+    count::COUNTED,
+    migrations::MigrationError,
     pool::Pool,
     roles::{AdminRole, InvalidRole, RoleChecker, RoleError, RoleWatch, SqlRoles},
+    sessions::SqlSessions,
+    trail::SqlTrail,
 };
-
-/// Lists count up to this; a `total` of one more means "more than that".
-///
-/// Up to it, `total` is exact. Counting on would cost more than the page itself, and the more the bigger the table is.
-pub const COUNTED: u64 = 1_000;

@@ -1,6 +1,7 @@
 //! [`Pool`]: what roles and consents can be in.
 
 use self::sealed::{Db, IntoDb};
+use crate::reserve::Reserve;
 
 /// A pool of PostgreSQL or of SQLite, whichever features are on. No other type is one.
 ///
@@ -19,13 +20,17 @@ pub trait Pool: IntoDb {}
 
 /// Public, so that [`Pool`] can say it, and named by nobody.
 pub(crate) mod sealed {
-    /// A pool of either kind.
+    use std::sync::Arc;
+
+    use crate::reserve::Reserve;
+
+    /// A pool of either kind, and what this crate has beside it.
     #[derive(Clone, Debug)]
     pub enum Db {
         #[cfg(feature = "postgres")]
-        Postgres(sqlx::PgPool),
+        Postgres(Arc<Reserve<sqlx::Postgres>>),
         #[cfg(feature = "sqlite")]
-        Sqlite(sqlx::SqlitePool),
+        Sqlite(Arc<Reserve<sqlx::Sqlite>>),
     }
 
     pub trait IntoDb {
@@ -37,7 +42,7 @@ pub(crate) mod sealed {
 #[cfg(feature = "postgres")]
 impl IntoDb for sqlx::PgPool {
     fn into_db(self) -> Db {
-        Db::Postgres(self)
+        Db::Postgres(Reserve::of(self))
     }
 }
 
@@ -47,7 +52,7 @@ impl Pool for sqlx::PgPool {}
 #[cfg(feature = "sqlite")]
 impl IntoDb for sqlx::SqlitePool {
     fn into_db(self) -> Db {
-        Db::Sqlite(self)
+        Db::Sqlite(Reserve::of(self))
     }
 }
 

@@ -79,6 +79,10 @@ pub(crate) enum Ask {
 
 /// The token of a request to a path on which nothing is acted.
 #[derive(Clone)]
+#[cfg_attr(
+    not(feature = "jwt"),
+    expect(dead_code, reason = "there are no tokens")
+)]
 struct Kept(Arc<Carried>);
 
 impl Ask {

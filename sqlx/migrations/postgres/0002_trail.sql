@@ -17,13 +17,14 @@ create table impersonation.trail (
     method text,
     path text,
     route text,
-    status integer,
+    status bigint,
     outcome text,
     rule text,
     count bigint,
     address text,
     user_agent text,
     request_id text,
+    "by" text,
     -- Which process wrote it.
     process uuid,
     primary key (id, is_intent, time)
@@ -47,10 +48,11 @@ for each statement execute function impersonation.refuse_change();
 -- Also where a superuser has set `session_replication_role`.
 alter table impersonation.trail enable always trigger append_only;
 
--- Makes the partition of the month that `at` lies in, where there is none. The writer calls it. It runs with
--- the rights of its owner, so that the application's role needs no more than INSERT and SELECT.
+-- Makes the partition of the month that `at` lies in, where there is none. The writer calls it, ahead of time.
+-- It runs with the rights of its owner, so that the application's role needs no more than INSERT and SELECT. It
+-- waits for ANALYZE and the like, but not for long: nothing that writes shall hang.
 create function impersonation.add_month(at timestamptz) returns void
-language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+language plpgsql security definer set search_path = pg_catalog, pg_temp set lock_timeout = '2s' as $$
 declare
     first timestamp := date_trunc('month', at at time zone 'UTC');
     part text := 'trail_' || to_char(first, 'YYYY_MM');
@@ -76,29 +78,8 @@ begin
         part, first::text || '+00', (first + interval '1 month')::text || '+00');
 end $$;
 
--- Retention: drops the months that are wholly before `keep_from`, and says which. Never a row, never a month
--- that is not over.
-create function impersonation.drop_months_before(keep_from timestamptz) returns setof text
-language plpgsql set search_path = pg_catalog, pg_temp as $$
-declare
-    part text;
-begin
-    if keep_from > now() then
-        raise exception 'only months that are over can be dropped';
-    end if;
-    for part in
-        select c.relname
-        from pg_inherits i join pg_class c on c.oid = i.inhrelid
-        where i.inhparent = 'impersonation.trail'::regclass
-          and c.relname < 'trail_' || to_char(date_trunc('month', keep_from at time zone 'UTC'), 'YYYY_MM')
-        order by c.relname
-    loop
-        execute format('drop table impersonation.%I', part);
-        return next part;
-    end loop;
-end $$;
-
-revoke execute on function impersonation.drop_months_before(timestamptz) from public;
+select impersonation.add_month(now());
+select impersonation.add_month(now() + interval '1 month');
 
 -- Which processes write here, and when each was last heard of. Not part of the trail.
 create table impersonation.processes (

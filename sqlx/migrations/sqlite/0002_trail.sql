@@ -22,6 +22,7 @@ create table impersonation_trail (
     address text,
     user_agent text,
     request_id text,
+    "by" text,
     -- Which process wrote it.
     process blob
 );

@@ -3,9 +3,12 @@
 
 mod consents;
 mod crash;
+mod faults;
 mod handle;
 mod host;
 mod lists;
+mod migrations;
+mod months;
 mod postgres;
 mod replicas;
 mod rls;

@@ -1,9 +1,11 @@
-//! Reading the trail: where the next page starts, as both databases write it.
+//! Where the next page of the trail starts.
 
 use std::{fmt, str::FromStr};
 
 use time::OffsetDateTime;
-use tower_impersonation::audit::{AuditEvent, InvalidCursor, TrailCursor, TrailList};
+use tower_impersonation::audit::{InvalidCursor, TrailCursor};
+
+use crate::moment::from_micros;
 
 /// A place in the trail. As text, it is one word for a URL: that of a [`TrailCursor`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +21,13 @@ impl Place {
         cursor.0.parse()
     }
 
+    pub(crate) fn cursor(self) -> TrailCursor {
+        TrailCursor(self.to_string())
+    }
+
     /// The same time, as the type that holds it.
-    #[cfg(feature = "postgres")]
     pub(crate) fn moment(self) -> Result<OffsetDateTime, InvalidCursor> {
-        let nanos = i128::from(self.time) * 1_000;
-        let moment = OffsetDateTime::from_unix_timestamp_nanos(nanos).map_err(|_| InvalidCursor)?;
+        let moment = from_micros(self.time).map_err(|_| InvalidCursor)?;
         // No event is as old, and no database could compare with it.
         Some(moment)
             .filter(|at| at.year() >= 0)
@@ -47,27 +51,6 @@ impl FromStr for Place {
             seq: seq.parse().map_err(|_| InvalidCursor)?,
         })
     }
-}
-
-/// Makes the list of one row more than the page has.
-pub(crate) fn list(mut rows: Vec<(i64, AuditEvent)>, limit: usize, total: u64) -> TrailList {
-    let more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| more).map(|(seq, event)| {
-        let place = Place {
-            time: micros(event.time),
-            seq: *seq,
-        };
-        TrailCursor(place.to_string())
-    });
-    let events = rows.into_iter().map(|(_, event)| event).collect();
-    TrailList::new(events, total, next)
-}
-
-/// Microseconds since 1970, rounded down.
-pub(crate) fn micros(at: OffsetDateTime) -> i64 {
-    let micros = at.unix_timestamp_nanos().div_euclid(1_000);
-    i64::try_from(micros).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

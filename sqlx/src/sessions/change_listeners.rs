@@ -1,13 +1,17 @@
 //! Who wants to hear of changes to sessions.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    fmt,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use tower_impersonation::session::{EndedReason, Session, SessionChange, SessionListener, Started};
 
+/// The listeners of a store.
 #[derive(Default)]
-pub(crate) struct Listeners(Mutex<Vec<SessionListener>>);
+pub struct ChangeListeners(Mutex<Vec<SessionListener>>);
 
-impl Listeners {
+impl ChangeListeners {
     pub(crate) fn add(&self, listener: SessionListener) {
         let mut listeners = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         listeners.push(listener);
@@ -30,5 +34,11 @@ impl Listeners {
     pub(crate) fn tell_started(&self, started: &Started) {
         self.tell_ended(&started.ended);
         self.tell(&SessionChange::Started(started.session.clone()));
+    }
+}
+
+impl fmt::Debug for ChangeListeners {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangeListeners").finish_non_exhaustive()
     }
 }
