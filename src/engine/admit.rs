@@ -57,7 +57,9 @@ impl Engine {
         marker: Marker,
         route: Route,
     ) -> Result<Admitted, Refusal> {
-        may_be_acted(parts, marker.in_url)?;
+        if let Err(refusal) = may_be_acted(parts, marker.in_url) {
+            return Err(self.name_caller(parts, refusal).await);
+        }
         if self.is_too_long_a_page(parts) {
             let fault = Fault::LongPage.to_string();
             return Err(Refusal::of(RejectionKind::MalformedMarker, fault));
@@ -73,6 +75,18 @@ impl Engine {
         let session = acting_as.session().map(|session| session.id);
         let admitted = self.enter(parts, acting_as, route, now).await;
         admitted.map_err(|refusal| refusal.by(actor.id()).within(session))
+    }
+
+    /// Adds who was lured, for the trail: asked when the refusal is decided, whatever the answer is.
+    pub(crate) async fn name_caller(&self, parts: &Parts, refusal: Refusal) -> Refusal {
+        if refusal.rejection.kind() != RejectionKind::CrossSite {
+            return refusal;
+        }
+        match self.host.identify(parts).await {
+            Ok(Caller::Admin(actor)) => refusal.by(actor.id()),
+            Ok(Caller::User(id)) => refusal.by(&id),
+            Ok(Caller::Anonymous) | Err(_) => refusal,
+        }
     }
 
     /// Someone who is no admin, or no longer one (rules R6, R8).

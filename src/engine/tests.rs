@@ -426,3 +426,43 @@ async fn r7_whoever_may_act_as_nobody_cannot_tell_which_logins_exist() {
     let denied = desk.events(EventName::Denied).await;
     assert_eq!(denied[0].subject, Some("ines".parse().unwrap()));
 }
+
+#[tokio::test]
+async fn r7_ones_own_trail_does_not_tell_why_one_may_not() {
+    let sink = MemorySink::default();
+    let desk = Desk::with(|builder| builder.trail_reader(sink.clone()));
+    let mut denied = AuditEvent::new(uuid::Uuid::now_v7(), NOON, EventName::Denied);
+    denied.actor = Some("sam".parse().unwrap());
+    denied.reason = Some("sam may act as nobody".to_owned());
+    denied.rule = Some("checker".into());
+    crate::audit::AuditSink::write(&sink, &[denied])
+        .await
+        .unwrap();
+    for (reader, told) in [("sam", None), ("zoe", Some("checker"))] {
+        let parts = Desk::parts(reader);
+        let list = desk
+            .impersonation
+            .read_trail(&parts, Default::default(), Default::default());
+        let list = list.await.unwrap();
+        assert_eq!(list.events[0].rule.as_deref(), told, "{reader}");
+        assert_eq!(list.events[0].reason.is_some(), told.is_some(), "{reader}");
+    }
+}
+
+#[tokio::test]
+async fn r5_a_refusal_of_another_sites_request_names_whom_it_lured() {
+    let desk = Desk::new();
+    let service = service_fn(|_: Request<String>| async {
+        Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+    });
+    let service = desk.impersonation.layer().layer(service);
+    let mut request = Request::get("/orders?as=ines")
+        .header("sec-fetch-site", "cross-site")
+        .body(String::new())
+        .unwrap();
+    let ada: UserId = "ada".parse().unwrap();
+    request.extensions_mut().insert(ada.clone());
+    assert_eq!(service.oneshot(request).await.unwrap().status(), 403);
+    let denied = desk.events(EventName::Denied).await;
+    assert_eq!((denied.len(), &denied[0].actor), (1, &Some(ada)));
+}

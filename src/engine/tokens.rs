@@ -104,7 +104,10 @@ impl Engine {
         route: Route,
         subject: &mut Option<Subject>,
     ) -> Result<Admitted, Refusal> {
-        may_be_acted(parts, marker.as_ref().is_some_and(|marker| marker.in_url))?;
+        let is_in_url = marker.as_ref().is_some_and(|marker| marker.in_url);
+        if let Err(refusal) = may_be_acted(parts, is_in_url) {
+            return Err(self.name_caller(parts, refusal).await);
+        }
         let now = self.now()?;
         let signer = self.tokens.required()?;
         let claims = signer.verify(&carried.text, purpose_of(carried), now)?;

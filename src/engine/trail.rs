@@ -9,7 +9,7 @@ use crate::{
     audit::{InvalidCursor, TrailFilter, TrailList, TrailPage, TrailReader, describe_call},
     host::{NoAnswer, Unanswered},
     rejection::{Rejection, RejectionKind},
-    words::{Actor, BoxError, EventName, Rights},
+    words::{Actor, AuditEvent, BoxError, EventName, Rights},
 };
 
 /// A reading of the trail that was allowed and is in the trail itself.
@@ -17,6 +17,8 @@ pub(crate) struct Reading {
     engine: Arc<Engine>,
     reader: Arc<dyn TrailReader>,
     filter: TrailFilter,
+    /// It is one's own trail, read without the right to anyone's.
+    is_own: bool,
 }
 
 impl Engine {
@@ -42,7 +44,8 @@ impl Engine {
             let reason = "no reader is set; see `Builder::trail_reader`";
             Refusal::of(RejectionKind::NotFound, reason)
         })?;
-        if !actor.rights().contains(Rights::READ_TRAIL) {
+        let is_own = !actor.rights().contains(Rights::READ_TRAIL);
+        if is_own {
             let own = filter.actor.get_or_insert_with(|| actor.id().clone());
             if own != actor.id() {
                 return Err(missing_right("to read the trail of others"));
@@ -59,6 +62,7 @@ impl Engine {
             engine: self.clone(),
             reader,
             filter,
+            is_own,
         })
     }
 }
@@ -68,6 +72,12 @@ impl Reading {
     pub(crate) async fn page(&self, page: &TrailPage) -> Result<TrailList, Rejection> {
         let read = async { self.reader.read(&self.filter, page).await };
         let read = self.engine.host.calls.ask("trail reader", read).await;
+        let read = read.map(|mut list| {
+            if self.is_own {
+                list.events.iter_mut().for_each(conceal_why);
+            }
+            list
+        });
         read.map_err(|error| match error.why {
             NoAnswer::Failed(error) if is_cursor(&error) => {
                 Rejection::invalid("`cursor` must be the `next_cursor` of another page")
@@ -77,6 +87,17 @@ impl Reading {
                 Refusal::from(Unanswered { what, why }).rejection
             }
         })
+    }
+}
+
+/// Whoever was refused must not learn why from their own trail either (rule R7).
+fn conceal_why(event: &mut AuditEvent) {
+    if matches!(
+        event.name,
+        EventName::Denied | EventName::PrivilegeViolation
+    ) {
+        event.rule = None;
+        event.reason = None;
     }
 }
 

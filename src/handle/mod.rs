@@ -486,17 +486,18 @@ impl Impersonation {
         engine.answers.respond(rejection, parts, &engine.sources)
     }
 
-    /// Refuses a call that something around the core has found to be cross-site or wrong, and records it (rule A3).
-    #[must_use]
-    pub fn refuse(
+    /// Refuses a call that something around the core has found to be cross-site or wrong, and records it (rule A3), with
+    /// its caller where one is signed in.
+    pub async fn refuse(
         &self,
         parts: &Parts,
         subject: Option<&Subject>,
         kind: RejectionKind,
         reason: impl Into<std::borrow::Cow<'static, str>>,
     ) -> Rejection {
-        self.engine
-            .refused(parts, subject, Refusal::of(kind, reason))
+        let refusal = self.engine.name_caller(parts, Refusal::of(kind, reason));
+        let refusal = refusal.await;
+        self.engine.refused(parts, subject, refusal)
     }
 }
 
