@@ -16,7 +16,9 @@ use crate::{
     rejection::{Rejection, RejectionKind},
     request::{Fault, Marker},
     token::{BadToken, CarriedBy, Claims, IssuedTokens, Purpose, Signer, VerifiedToken},
-    words::{Access, ActingAs, Actor, ConfigError, EndedReason, Session, Subject, clock::Clock},
+    words::{
+        Access, ActingAs, Actor, Call, ConfigError, EndedReason, Session, Subject, clock::Clock,
+    },
 };
 
 pub(crate) use crate::token::Carried;
@@ -195,6 +197,18 @@ impl Engine {
         }
     }
 
+    /// A refresh token is good once. One that comes twice is in two hands: its session ends.
+    async fn spend(self: &Arc<Self>, claims: &Claims) -> Result<(), Refusal> {
+        let sessions = self.sessions.required()?;
+        let spent = async { sessions.spend(claims.session, claims.id).await };
+        if self.ask("session store", spent).await? {
+            return Ok(());
+        }
+        let reason = EndedReason::SessionRevoked;
+        self.end(claims.session, reason, Call::default()).await?;
+        Err(invalid("the refresh token has been used before").within(Some(claims.session)))
+    }
+
     /// Everything that a marker has to pass, and the token's own session.
     async fn acting_by_token(
         self: &Arc<Self>,
@@ -350,6 +364,7 @@ impl Engine {
             let session = acting_as
                 .session()
                 .ok_or_else(|| invalid("there is no session"))?;
+            self.spend(&claims).await?;
             self.sign_tokens(session)
         };
         refreshed.await.map_err(|refusal| refusal.by(&claims.actor))

@@ -12,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 use time::OffsetDateTime;
 use tokio::sync::OnceCell;
+use uuid::Uuid;
 
 use super::{
     Limits, Page, SessionChange, SessionFilter, SessionList, SessionListener, SessionStore,
@@ -274,6 +275,10 @@ impl<S: SessionStore> SessionStore for Cached<S> {
         let ended = self.store.end_recorded(id, reason, call, now).await?;
         self.kept.forget(id);
         Some(ended)
+    }
+
+    async fn spend(&self, id: SessionId, token: Uuid) -> Result<bool, BoxError> {
+        self.store.spend(id, token).await
     }
 
     async fn unconfirmed_ends(

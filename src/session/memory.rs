@@ -1,7 +1,7 @@
 //! [`MemorySessions`]: sessions of one process, gone when it ends.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fmt,
     hash::{Hash, Hasher},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 use papaya::Equivalent;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::{
     Limits, Page, SessionChange, SessionFilter, SessionList, SessionListener, SessionStore,
@@ -49,6 +50,8 @@ struct State {
     all: BTreeMap<SessionId, Arc<Session>>,
     ended: VecDeque<SessionId>,
     actors: HashMap<UserId, Box<PerActor>>,
+    /// Refresh tokens of active sessions that have been spent.
+    spent: HashMap<SessionId, HashSet<Uuid>>,
 }
 
 struct PerActor {
@@ -112,6 +115,7 @@ impl MemorySessions {
         let ended = Arc::new(session.ended(reason, at));
         state.all.insert(ended.id, ended.clone());
         state.ended.push_back(ended.id);
+        state.spent.remove(&ended.id);
         if let Some(actor) = state.actors.get_mut(&ended.actor) {
             actor.active.retain(|id| *id != ended.id);
         }
@@ -284,6 +288,10 @@ impl SessionStore for MemorySessions {
         };
         self.publish(&ends(&ended));
         Ok(ended)
+    }
+
+    async fn spend(&self, id: SessionId, token: Uuid) -> Result<bool, BoxError> {
+        Ok(self.lock().spent.entry(id).or_default().insert(token))
     }
 
     async fn touch(&self, id: SessionId, seen_at: OffsetDateTime) -> Result<(), BoxError> {

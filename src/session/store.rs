@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 use super::list::{Page, SessionFilter, SessionList};
 use crate::words::{
@@ -193,6 +194,15 @@ pub trait SessionStore: Send + Sync + 'static {
     async fn confirm_ends(&self, ids: &[SessionId]) -> Result<(), BoxError> {
         let _ = ids;
         Ok(())
+    }
+
+    /// Spends one of the session's refresh tokens, by its id. `false`: it has been spent before, so that somebody else has
+    /// it as well. A token is remembered at least as long as its session is active.
+    ///
+    /// The default is an error: a store that remembers none refreshes none.
+    async fn spend(&self, id: SessionId, token: Uuid) -> Result<bool, BoxError> {
+        let _ = (id, token);
+        Err("this session store does not remember refresh tokens".into())
     }
 
     /// Notes that there was an acted request. Never moves `last_seen_at` back.

@@ -30,6 +30,8 @@ pub(crate) struct Claims {
     pub(crate) subject: Subject,
     pub(crate) actor: UserId,
     pub(crate) session: SessionId,
+    /// The token's own.
+    pub(crate) id: Uuid,
     pub(crate) access: Access,
     pub(crate) role: Option<String>,
     /// Unix seconds.
@@ -69,6 +71,7 @@ impl RawClaims {
             subject: self.sub,
             actor,
             session: self.sid,
+            id: self.jti,
             access: self.access,
             role: self.role,
             issued_at: self.iat,
