@@ -43,14 +43,18 @@ impl Engine {
         }
     }
 
-    /// Who is really there, admin or not any more; of an acted request its actor.
-    pub(crate) async fn caller_id(&self, parts: &Parts) -> Result<UserId, Refusal> {
+    /// Who is really there, and as the admin that they are, if they are one. Of an acted request its actor, who is
+    /// nobody's admin there (rule R16).
+    pub(crate) async fn signed_in(
+        &self,
+        parts: &Parts,
+    ) -> Result<(UserId, Option<Actor>), Refusal> {
         if let Some(acting_as) = parts.extensions.get::<ActingAs>() {
-            return Ok(acting_as.actor().id().clone());
+            return Ok((acting_as.actor().id().clone(), None));
         }
         match self.caller(parts).await? {
-            Caller::Admin(actor) => Ok(actor.id().clone()),
-            Caller::User(id) => Ok(id),
+            Caller::Admin(actor) => Ok((actor.id().clone(), Some(actor))),
+            Caller::User(id) => Ok((id, None)),
             Caller::Anonymous => Err(not_admin()),
         }
     }
