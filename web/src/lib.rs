@@ -71,4 +71,4 @@ pub use self::console::console;
 #[cfg(feature = "control")]
 pub use self::control::control;
 #[cfg(feature = "page")]
-pub use self::page::page;
+pub use self::page::{PageLayer, page};

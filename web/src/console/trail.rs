@@ -82,6 +82,8 @@ struct Line {
     address: Option<String>,
     user_agent: Option<String>,
     request_id: Option<String>,
+    /// Who ended or changed the session, when that is not its actor.
+    by: Option<String>,
 }
 
 pub(super) async fn show(State(impersonation): State<Impersonation>, request: Request) -> Response {
@@ -237,6 +239,7 @@ impl Line {
             address: event.address.map(|address| address.to_string()),
             user_agent: event.user_agent.clone(),
             request_id: event.request_id.clone(),
+            by: event.by.as_ref().map(ToString::to_string),
         }
     }
 }

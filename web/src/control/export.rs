@@ -106,6 +106,8 @@ fn harmless(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tower_impersonation::audit::EventName;
+
     use super::*;
 
     #[test]
@@ -119,6 +121,31 @@ mod tests {
         for text in ["", "ines", "a=b", "4711", "'", "~anon", "ticket +1"] {
             assert_eq!(harmless(text), text);
         }
+    }
+
+    #[test]
+    fn a6_each_field_of_an_event_has_its_cell() {
+        let at = time::OffsetDateTime::UNIX_EPOCH;
+        let mut event = AuditEvent::new(uuid::Uuid::nil(), at, EventName::Denied);
+        event.reason = Some("=1".to_owned());
+        event.status = Some(403);
+        let cells: Vec<String> = cells(&event).collect();
+        assert_eq!(cells.len(), AuditEvent::FIELDS.len());
+        assert_eq!(
+            cells[..3],
+            [
+                "00000000-0000-0000-0000-000000000000",
+                "1970-01-01T00:00:00Z",
+                "impersonation.denied",
+            ]
+        );
+        let named = |name: &str| {
+            let at = AuditEvent::FIELDS.iter().position(|f| f.name() == name);
+            at.map(|at| cells[at].as_str())
+        };
+        assert_eq!(named("reason"), Some("'=1"));
+        assert_eq!(named("status"), Some("403"));
+        assert_eq!(named("by"), Some(""));
     }
 
     #[test]

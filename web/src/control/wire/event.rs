@@ -82,3 +82,20 @@ impl EventsPage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a6_the_document_has_each_field_of_an_event() {
+        let schema = serde_json::to_value(EventView::schema()).unwrap();
+        let properties = schema["properties"].as_object().unwrap();
+        assert_eq!(properties.len(), AuditEvent::FIELDS.len());
+        for field in AuditEvent::FIELDS {
+            assert!(properties.contains_key(field.name()), "{}", field.name());
+        }
+    }
+}

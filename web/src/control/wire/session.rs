@@ -123,3 +123,23 @@ impl SessionsPage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use tower_impersonation::Subject;
+    use uuid::Uuid;
+
+    use super::*;
+
+    #[test]
+    fn a6_a_reason_of_a_newer_release_is_shown_as_the_word_that_it_is() {
+        let (id, actor) = (SessionId(Uuid::nil()), "ada".parse().unwrap());
+        let at = OffsetDateTime::UNIX_EPOCH;
+        let session = Session::new(id, actor, Subject::Anonymous, "r", at, at);
+        let ended = session.ended(EndedReason::read("ticket_closed"), at);
+        let json = serde_json::to_value(SessionView::new(&ended, at)).unwrap();
+        assert_eq!(json["ended_reason"], "ticket_closed");
+    }
+}
