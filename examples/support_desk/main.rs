@@ -12,7 +12,7 @@
 //! | `api.rs`, `pages.rs`, `templates` | the shop's own calls and pages, written as if nobody ever acted as anyone |
 //! | `impersonation.rs` | the wiring: who is staff, whom they may act as, what the shop sees then |
 //!
-//! The support desk itself, under `/admin`, is the crate's console, and the banner on acted pages the crate's as well.
+//! The support desk itself, under `/admin`, is the console of `tower-impersonation-web`, and so is the banner on acted pages.
 //!
 //! Order of the layers, from the outside: authentication, impersonation, the banner, the router. The address of the
 //! client is that of its connection; no forwarded header is trusted.
@@ -50,6 +50,7 @@ use tower::Layer as _;
 use tower_http::csrf::CsrfLayer;
 use tower_impersonation::{BoxError, Impersonation, audit::JsonLines};
 use tower_impersonation_sqlx::SqlRoles;
+use tower_impersonation_web::{console, control, page};
 
 use self::{auth::SignIns, database::Database, settings::Settings, shop::Shop};
 
@@ -140,7 +141,7 @@ async fn run(
     };
     // A role that is taken away, here or by whoever else writes to the database, ends its sessions at once.
     let watch = desk.roles.watch(&desk.impersonation);
-    let pages = desk.impersonation.page().layer(router(&desk));
+    let pages = page(&desk.impersonation).layer(router(&desk));
     let acted = desk.impersonation.layer().layer(pages);
     let app = from_fn_with_state(desk.clone(), auth::sign_in).layer(acted);
     let app = ServiceExt::<Request>::into_make_service_with_connect_info::<SocketAddr>(app);
@@ -216,11 +217,9 @@ fn router(desk: &Desk) -> Router {
         .layer(CsrfLayer::new().with_rejection_response(api::cross_site))
         .layer(axum::middleware::map_response(pages::guarded))
         .with_state(desk.clone())
-        .nest(&desk.control_path, desk.impersonation.control())
+        .nest(&desk.control_path, control(&desk.impersonation))
         .nest(
             "/admin",
-            desk.impersonation
-                .console()
-                .layer(from_fn(auth::ask_to_sign_in)),
+            console(&desk.impersonation).layer(from_fn(auth::ask_to_sign_in)),
         )
 }

@@ -24,13 +24,19 @@ pub(crate) enum Freshness {
 /// Whoever sent a request, as far as their own sessions go.
 pub(crate) struct SignedInAs {
     pub(crate) id: UserId,
+    /// As the admin that they are, if they are one.
+    pub(crate) actor: Option<Actor>,
     /// The one session that they may see and stop, where its acting token is all there is.
     pub(crate) only: Option<SessionId>,
 }
 
 impl SignedInAs {
     fn user(id: UserId) -> Self {
-        Self { id, only: None }
+        Self {
+            id,
+            actor: None,
+            only: None,
+        }
     }
 }
 
@@ -57,10 +63,14 @@ impl Engine {
     /// token of a session is enough to see and stop that one (rule S5).
     pub(crate) async fn signed_in(&self, parts: &Parts) -> Result<SignedInAs, Refusal> {
         if let Some(acting_as) = parts.extensions.get::<ActingAs>() {
+            // Who is nobody's admin there (rule R16).
             return Ok(SignedInAs::user(acting_as.actor().id().clone()));
         }
         match self.host.identify(parts).await? {
-            Caller::Admin(actor) => Ok(SignedInAs::user(actor.id().clone())),
+            Caller::Admin(actor) => Ok(SignedInAs {
+                actor: Some(actor.clone()),
+                ..SignedInAs::user(actor.id().clone())
+            }),
             Caller::User(id) => Ok(SignedInAs::user(id)),
             Caller::Anonymous => self.signed_in_by_token(parts)?.ok_or_else(nobody),
         }

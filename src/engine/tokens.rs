@@ -252,6 +252,7 @@ impl Engine {
         let claims = signer.verify(&carried.text, purpose_of(carried), self.now()?)?;
         Ok(Some(SignedInAs {
             id: claims.actor.clone(),
+            actor: None,
             only: Some(claims.session),
         }))
     }

@@ -10,7 +10,7 @@ use crate::{
     audit::{Summaries, Summary, TrailFilter, TrailList, TrailPage},
     engine::{ChangeRequest, People, Reading, Refusal, SessionWithUser, StartRequest, Stopped},
     host::Grant,
-    rejection::Rejection,
+    rejection::{Rejection, RejectionKind},
     session::{Page, SessionFilter, SessionList},
     words::{Actor, DirectoryUser, Session, SessionId, Subject},
 };
@@ -83,6 +83,32 @@ impl<'r> Admin<'r> {
         };
         let may = may.await;
         may.map_err(|refusal: Refusal| self.refused(Some(subject), refusal.by(self.actor.id())))
+    }
+
+    /// The same question for a page that shows what could be done: `None` where a start would be refused. Nothing is
+    /// recorded, as nothing was tried.
+    ///
+    /// # Errors
+    ///
+    /// A [`Rejection`] of kind `Unavailable`. Give it to [`refuse`](Self::refuse) where it ends the page.
+    pub async fn could_start(
+        &self,
+        subject: &Subject,
+    ) -> Result<Option<(Grant, Option<DirectoryUser>)>, Rejection> {
+        let engine = &self.impersonation.engine;
+        let may = async {
+            let now = engine.now()?;
+            engine
+                .may_start(&self.actor, subject, self.parts, now)
+                .await
+        };
+        match may.await {
+            Ok(granted) => Ok(Some(granted)),
+            Err(Refusal { rejection, .. }) => match rejection.kind() {
+                RejectionKind::Unavailable => Err(rejection),
+                _ => Ok(None),
+            },
+        }
     }
 
     /// Changes this admin's active session for `subject`; see [`Impersonation::change`].

@@ -27,7 +27,7 @@ use crate::{
     engine::{ChangeRequest, Engine, People, Refusal, SessionWithUser, StartRequest, Stopped},
     host::{AdminChecker, Credentials},
     rejection::{Rejection, RejectionKind},
-    session::{Page, SessionFeed, SessionFilter, SessionList},
+    session::{Limits, Page, SessionFeed, SessionFilter, SessionList},
     tower::ImpersonationLayer,
     words::{Call, DirectoryUser, EndedReason, Places, Session, SessionId, Subject, UserId},
 };
@@ -397,6 +397,12 @@ impl Impersonation {
         self.engine.sources.names()
     }
 
+    /// Links keep the marker by their `Referer` here ([`Builder::sticky_marker`]): for scripts, which need not do it then.
+    #[must_use]
+    pub fn is_sticky(&self) -> bool {
+        self.engine.watch.is_some_and(|watch| watch.sticky)
+    }
+
     /// Where the HTTP API and the console are mounted, and where browsers go after a start and a stop.
     #[must_use]
     pub fn places(&self) -> &Places {
@@ -421,6 +427,15 @@ impl Impersonation {
         self.engine.host.directory.is_some()
     }
 
+    /// Sessions have tokens here, which can be [refreshed](Self::refresh).
+    #[must_use]
+    pub fn has_tokens(&self) -> bool {
+        #[cfg(feature = "jwt")]
+        return self.engine.tokens.0.is_some();
+        #[cfg(not(feature = "jwt"))]
+        return false;
+    }
+
     /// The time, by the [`Clock`](crate::clock::Clock) that was set.
     ///
     /// # Errors
@@ -443,6 +458,12 @@ impl Impersonation {
     #[must_use]
     pub fn max_lifetime(&self) -> Duration {
         self.engine.sessions.settings.max_lifetime
+    }
+
+    /// How many sessions an admin may have: with [`Limits::admit`], what a start would find in its way.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.engine.sessions.settings.limits
     }
 
     /// The users with these ids as the directory knows them, as far as it gives any answer: nothing is refused because
@@ -484,6 +505,23 @@ impl Impersonation {
     pub fn response_of(&self, rejection: Rejection, parts: &Parts) -> Response<Bytes> {
         let engine = &self.engine;
         engine.answers.respond(rejection, parts, &engine.sources)
+    }
+
+    /// Puts on a response of one's own what every refusal carries: its headers, and the [`Rejection`] in the extensions.
+    ///
+    /// ```
+    /// # use bytes::Bytes;
+    /// # use http::Response;
+    /// # use tower_impersonation::{Impersonation, Rejection};
+    /// fn page(impersonation: &Impersonation, rejection: Rejection) -> Response<Bytes> {
+    ///     let mut page = Response::new(Bytes::from(format!("<p>{rejection}</p>")));
+    ///     *page.status_mut() = rejection.kind().status();
+    ///     impersonation.sealed(rejection, page)
+    /// }
+    /// ```
+    #[must_use]
+    pub fn sealed(&self, rejection: Rejection, response: Response<Bytes>) -> Response<Bytes> {
+        rejection.seal(response)
     }
 
     /// Refuses a call that something around the core has found to be cross-site or wrong, and records it (rule A3), with

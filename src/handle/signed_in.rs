@@ -4,11 +4,11 @@ use std::{fmt, sync::Arc};
 
 use http::request::Parts;
 
-use super::Impersonation;
+use super::{Admin, Impersonation};
 use crate::{
-    engine::{SessionWithUser, SignedInAs, Stopped},
+    engine::{Refusal, SessionWithUser, SignedInAs, Stopped},
     rejection::Rejection,
-    words::{Session, SessionId, UserId},
+    words::{Actor, Session, SessionId, Subject, UserId},
 };
 
 /// Whoever sent a request, admin or not any more: they may see and stop their own sessions (rule S5). From
@@ -18,6 +18,7 @@ pub struct SignedIn<'r> {
     impersonation: Impersonation,
     parts: &'r Parts,
     id: UserId,
+    actor: Option<Actor>,
     /// All that they may see and stop, where nothing but its acting token says who they are.
     only: Option<SessionId>,
 }
@@ -28,6 +29,7 @@ impl<'r> SignedIn<'r> {
             impersonation,
             parts,
             id: caller.id,
+            actor: caller.actor,
             only: caller.only,
         }
     }
@@ -36,6 +38,34 @@ impl<'r> SignedIn<'r> {
     #[must_use]
     pub fn id(&self) -> &UserId {
         &self.id
+    }
+
+    /// The same person as an admin, without asking again; `None` for those who are no admin, and for an acted request
+    /// (rule R16). Nothing is recorded: for pages that show an admin more than others.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection};
+    /// # async fn page(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+    /// let signed_in = impersonation.signed_in(parts).await?;
+    /// let own = signed_in.active(10).await?;
+    /// let may_start = signed_in.admin().is_some();
+    /// # let _ = (own, may_start);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn admin(&self) -> Option<Admin<'r>> {
+        let actor = self.actor.clone()?;
+        Some(Admin::new(self.impersonation.clone(), self.parts, actor))
+    }
+
+    /// Refuses this caller with any rejection, and records it (rule A3).
+    #[must_use]
+    pub fn refuse(&self, subject: Option<&Subject>, rejection: Rejection) -> Rejection {
+        let refusal = Refusal::new(rejection).by(&self.id);
+        let engine = &self.impersonation.engine;
+        engine.refused(self.parts, subject, refusal)
     }
 
     /// Ends their sessions; see [`Impersonation::stop`].

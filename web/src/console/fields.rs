@@ -1,9 +1,9 @@
 //! What someone typed: kept as it is, so that it can be shown again, and read by the rules of the HTTP API.
 
-use serde_json::{Map, Value};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
+use tower_impersonation::{Rejection, RejectionKind};
 
-use crate::rejection::{Rejection, RejectionKind};
+use crate::control::ReadQuery;
 
 /// The fields of a query or a form, in their order.
 #[derive(Debug, Clone, Default)]
@@ -33,24 +33,25 @@ impl Fields {
         field.map_or("", |(_, value)| value)
     }
 
-    /// The filters among them as JSON, for the reading of the HTTP API: without `others`, which are the console's own,
-    /// and without what was left empty.
-    pub(super) fn filters(&self, others: &[&str]) -> Result<Value, String> {
-        let mut filters = Map::new();
+    /// The filters among them as a query of the HTTP API: without `others`, which are the console's own, and without
+    /// what was left empty.
+    pub(super) fn filters<Q: ReadQuery>(&self, others: &[&str]) -> Result<Q, String> {
+        let mut filters: Vec<(&str, String)> = Vec::new();
         for (name, value) in &self.0 {
             let value = value.trim();
             if value.is_empty() || others.contains(&name.as_str()) {
                 continue;
             }
+            if filters.iter().any(|(known, _)| known == name) {
+                return Err(format!("`{name}` is given twice"));
+            }
             let value = match name.as_str() {
                 "from" | "to" => in_utc(value),
                 _ => value.to_owned(),
             };
-            if filters.insert(name.clone(), value.into()).is_some() {
-                return Err(format!("`{name}` is given twice"));
-            }
+            filters.push((name, value));
         }
-        Ok(filters.into())
+        Q::of_fields(filters)
     }
 
     /// A time for a field of `datetime-local`, which knows no zones.

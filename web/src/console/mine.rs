@@ -1,6 +1,6 @@
 //! One's own active sessions: open, change, stop.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use askama::Template;
 use axum::{
@@ -8,24 +8,20 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use tower_impersonation::{
+    Access, Admin, Impersonation, Rejection, RejectionKind, StartRequest, Subject,
+    session::{Session, SessionId},
+};
 
 use super::{
     fields::{Fields, Problem},
+    frame::{Frame, Here, page},
     people::is_final,
     start::{Length, lengths},
     view::{Row, duration, encode},
-    visit::{Frame, Here, Visit, page, refuse},
+    visit::{MOST_ACTIVE, Visit},
 };
-use crate::{
-    checker::Caller,
-    control::add_cookies,
-    identity::{Access, Actor, Subject},
-    impersonation::Impersonation,
-    marker::MAX_REASON,
-    rejection::{Rejection, RejectionKind},
-    session::{Session, SessionId},
-    vet::not_admin,
-};
+use crate::control::add_cookies;
 
 #[derive(Template)]
 #[template(path = "mine.html", config = "src/console/askama.toml")]
@@ -82,13 +78,13 @@ pub(super) async fn change(
 impl Visit {
     async fn stop(&self, body: Body) -> Result<Response, Rejection> {
         let form = Fields::of(&self.body(body).await?);
-        let parts = &self.call.parts;
+        let signed_in = self.impersonation.signed_in(&self.call.parts).await?;
         // Without a name it is all of one's own. Neither takes a right (rule S5).
         let stopped = match form.get("session") {
-            "" => self.impersonation.stop(parts).await.map(drop),
+            "" => signed_in.stop().await.map(drop),
             id => {
-                let id = SessionId(id.parse().unwrap_or_default());
-                self.impersonation.stop_one(parts, id).await.map(drop)
+                let id = id.parse().unwrap_or_default();
+                signed_in.stop_one(SessionId(id)).await.map(drop)
             }
         };
         let done = match stopped {
@@ -97,23 +93,15 @@ impl Visit {
             Err(rejection) if rejection.kind() == RejectionKind::NothingToEnd => "nothing",
             Err(rejection) => return Err(rejection),
         };
-        let caller = self.caller_quietly().await;
-        let mut response = match caller {
-            Some(Caller::Admin(_)) => {
+        let mut response = match signed_in.admin() {
+            Some(_) => {
                 self.see_other(&self.link(&format!("/session?{}", encode([("done", done)]))))
             }
-            // Who is no admin has no page here.
-            _ => self.see_other(&self.impersonation.inner.after_stop),
+            // Those who are no admins have no page here.
+            None => self.see_other(self.impersonation.places().after_stop()),
         };
-        add_cookies(&mut response, self.impersonation.inner.cleared_cookies());
+        add_cookies(&mut response, self.impersonation.cleared_cookies());
         Ok(response)
-    }
-
-    /// Who calls, where being nobody is nothing that the trail has to know.
-    async fn caller_quietly(&self) -> Option<Caller> {
-        let inner = &self.impersonation.inner;
-        crate::impersonation::not_acted(&self.call.parts).ok()?;
-        inner.caller(&self.call.parts).await.ok()
     }
 
     async fn change(&self, body: Body) -> Result<Response, Rejection> {
@@ -121,7 +109,7 @@ impl Visit {
         let (subject, typed) = match (self.subject_in_query(), typed) {
             (Ok(subject), Ok(typed)) => (subject, typed),
             (Err(rejection), _) | (_, Err(rejection)) => {
-                self.actor().await?;
+                self.admin().await?;
                 return Err(rejection);
             }
         };
@@ -143,7 +131,7 @@ impl Visit {
                 if shown.sessions.iter().all(|mine| mine.problem.is_none()) {
                     return Err(rejection);
                 }
-                Ok(refuse(&shown, rejection))
+                Ok(self.refuse(&shown, rejection))
             }
         }
     }
@@ -153,23 +141,20 @@ impl Visit {
         &self,
         refused: Option<(Subject, Fields, &Rejection)>,
     ) -> Result<MinePage, Rejection> {
-        let caller = self.caller().await?;
-        let now = self.now()?;
-        let (id, actor) = match &caller {
-            Caller::Admin(actor) => (actor.id().clone(), Some(actor)),
-            Caller::User(id) => (id.clone(), None),
-            Caller::Anonymous => return Err(self.refused(None, not_admin())),
-        };
-        let active = self.active_of(&id).await?;
-        if actor.is_none() && active.is_empty() {
-            return Err(self.refused(None, not_admin().by(&id)));
+        let signed_in = self.signed_in().await?;
+        let now = self.impersonation.now()?;
+        let admin = signed_in.admin();
+        let active = signed_in.active(MOST_ACTIVE).await?;
+        if admin.is_none() && active.is_empty() {
+            let not_admin = Rejection::new(RejectionKind::NotAdmin, "the caller is no admin");
+            return Err(signed_in.refuse(None, not_admin));
         }
         let title = match active.len() {
             0 | 1 => "My session",
             _ => "My sessions",
         };
-        let mut frame = match actor {
-            Some(actor) => self.frame(Some(Here::Mine), title, actor).await?,
+        let mut frame = match &admin {
+            Some(admin) => self.frame(Some(Here::Mine), title, admin).await?,
             None => self.bare(title, now),
         };
         // This very page says it better.
@@ -183,7 +168,8 @@ impl Visit {
         let subjects = active
             .iter()
             .filter_map(|session| session.subject.user_id());
-        let names = self.names(subjects.chain([&id])).await;
+        let names = self.names(subjects.chain([signed_in.id()])).await;
+        let viewer = admin.as_ref().map(Admin::actor);
         let mut sessions = Vec::new();
         for session in &active {
             let refused = refused.as_ref();
@@ -191,13 +177,13 @@ impl Visit {
             let typed = refused
                 .map(|(_, typed, _)| typed.clone())
                 .unwrap_or_default();
-            let offer = match actor {
-                Some(actor) => self.changes(actor, session, typed.get("duration")).await,
+            let offer = match &admin {
+                Some(admin) => self.changes(admin, session, typed.get("duration")).await,
                 None => None,
             };
             let query = encode([("subject", session.subject.as_str())]);
             sessions.push(Mine {
-                row: Row::new(self, session, &names, actor, now),
+                row: Row::new(self, session, &names, viewer, now),
                 open: self.open(&session.subject),
                 change: self.link(&format!("/session/change?{query}")),
                 offer,
@@ -208,22 +194,18 @@ impl Visit {
         Ok(MinePage {
             frame,
             sessions,
-            is_admin: actor.is_some(),
-            keeps_sessions: self.impersonation.inner.sessions.is_some(),
-            refresh: (refused.is_none() && actor.is_some()).then(|| self.link("/session")),
-            max_reason: MAX_REASON,
+            is_admin: admin.is_some(),
+            keeps_sessions: self.impersonation.has_sessions(),
+            refresh: (refused.is_none() && admin.is_some()).then(|| self.link("/session")),
+            max_reason: StartRequest::MAX_REASON,
         })
     }
 
     /// What a change would be granted now (rule S6).
-    async fn changes(&self, actor: &Actor, session: &Arc<Session>, chosen: &str) -> Option<Offer> {
-        let inner = &self.impersonation.inner;
-        let now = self.now().ok()?;
-        let vetted = inner
-            .vet(actor, &session.subject, &self.call.parts, now)
-            .await;
-        let (grant, _) = vetted.ok()?;
-        let ceiling = inner.lifetime(None, &grant);
+    async fn changes(&self, admin: &Admin<'_>, session: &Session, chosen: &str) -> Option<Offer> {
+        let now = self.impersonation.now().ok()?;
+        let (grant, _) = admin.could_start(&session.subject).await.ok()??;
+        let ceiling = self.ceiling(&grant);
         let left = Duration::try_from(session.expires_at - now).unwrap_or_default();
         let longest = (left + Duration::from_secs(60) <= ceiling).then(|| Length {
             seconds: ceiling.as_secs(),

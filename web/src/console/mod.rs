@@ -1,6 +1,6 @@
 //! The admin pages (feature `console`): people, my session, sessions, trail, summary, and what happens now.
 //!
-//! [`Impersonation::console`] is an `axum::Router` of pages that a browser shows as they come: forms and links, one
+//! [`console()`] makes an `axum::Router` of pages that a browser shows as they come: forms and links, one
 //! style sheet, and one script that only keeps what is shown up to date. Nothing is loaded from elsewhere, and nothing
 //! has to be built. They stand on the handle and not on the HTTP API, which need not be mounted.
 //!
@@ -8,7 +8,7 @@
 //! | --- | --- |
 //! | `GET /` | people whom this admin may act as: `q`, `offset` |
 //! | `GET /start?subject=` | why, how far and how long; and who else acted as this user. `next` is a path on this host |
-//! | `POST /start?subject=` | starts, then 303 to the marked `next` or [`Builder::after_start`](crate::Builder::after_start) |
+//! | `POST /start?subject=` | starts, then 303 to the marked `next` or [`Builder::after_start`] |
 //! | `GET /session` | one's own active sessions |
 //! | `POST /session/stop` | ends them, or the one that `session` names |
 //! | `POST /session/change?subject=` | raises the access or moves the end, for a reason |
@@ -20,7 +20,7 @@
 //! | `GET /events` | server-sent events for the script |
 //!
 //! 1. Every page is for admins, but for one's own sessions, which anyone who has one may see and stop (rule S5).
-//!    Others' sessions and events need the [`Rights`](crate::Rights) that the HTTP API asks for.
+//!    Others' sessions and events need the [`Rights`] that the HTTP API asks for.
 //! 2. Refusals are pages as well, with the status and the [`Rejection`] that the HTTP API answers with. A refused start
 //!    comes back with everything that was typed.
 //! 3. A start asks the checker and the directory when its page is opened: whom one may not act as is refused there.
@@ -33,14 +33,30 @@
 //! ```
 //! use axum::Router;
 //! use tower_impersonation::Impersonation;
+//! use tower_impersonation_web::console;
 //!
 //! fn app(impersonation: &Impersonation, pages: Router) -> Router {
 //!     // `Builder::console_path("/admin/impersonation")` says the same.
 //!     pages
-//!         .nest("/admin/impersonation", impersonation.console())
+//!         .nest("/admin/impersonation", console(impersonation))
 //!         .layer(impersonation.layer())
 //! }
 //! ```
+//!
+//! [`Builder::after_start`]: tower_impersonation::Builder::after_start
+//! [`Rejection`]: tower_impersonation::Rejection
+//! [`Rights`]: tower_impersonation::Rights
+
+mod fields;
+mod frame;
+mod mine;
+mod people;
+mod sessions;
+mod start;
+mod summary;
+mod trail;
+mod view;
+mod visit;
 
 use axum::{
     Router,
@@ -56,25 +72,14 @@ use http::{
         ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
     },
 };
-use tower_http::csrf::{CsrfLayer, ProtectionError};
+use tower_http::csrf::CsrfLayer;
+use tower_impersonation::{Impersonation, Rejection};
 
 use self::visit::Visit;
 use crate::{
     asset::Asset,
-    impersonation::Impersonation,
-    rejection::{Rejection, RejectionKind},
-    vet::Refusal,
+    control::{refused, refused_by_others},
 };
-
-mod fields;
-mod mine;
-mod people;
-mod sessions;
-mod start;
-mod summary;
-mod trail;
-mod view;
-mod visit;
 
 static STYLE: Asset = Asset::style(include_str!("console.css"));
 static SCRIPT: Asset = Asset::script(include_str!("console.js"));
@@ -82,42 +87,50 @@ static SCRIPT: Asset = Asset::script(include_str!("console.js"));
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-impl Impersonation {
-    /// The admin pages, to be mounted anywhere; see [`console`](crate::console).
-    ///
-    /// Links lead to [`Builder::console_path`](crate::Builder::console_path). Where that is not set they lead to where
-    /// `Router::nest` has put the pages, which is right unless a proxy in front changes paths; but then the pages are
-    /// not excluded from acting, and a marked request for one is refused.
-    ///
-    /// `Router::nest` answers the path itself; `Router::nest_service` also the path with a slash behind it.
-    ///
-    /// ```
-    /// # fn example(impersonation: &tower_impersonation::Impersonation) {
-    /// let app = axum::Router::new().nest("/admin/impersonation", impersonation.console());
-    /// # let _: axum::Router = app;
-    /// # }
-    /// ```
-    pub fn console(&self) -> Router {
-        Router::new()
-            .route("/", get(people::show))
-            .route("/start", get(start::show).post(start::submit))
-            .route("/session", get(mine::show))
-            .route("/session/stop", post(mine::stop))
-            .route("/session/change", post(mine::change))
-            .route("/sessions", get(sessions::list))
-            .route("/sessions/{id}", get(sessions::detail))
-            .route("/sessions/{id}/end", post(sessions::end))
-            .route("/trail", get(trail::show))
-            .route("/trail.csv", get(trail::csv))
-            .route("/summary", get(summary::show))
-            .route("/events", get(events))
-            .route("/console.css", get(|| STYLE.answer()))
-            .route("/console.js", get(|| SCRIPT.answer()))
-            .fallback(elsewhere)
-            .layer(CsrfLayer::new())
-            .layer(middleware::from_fn_with_state(self.clone(), around))
-            .with_state(self.clone())
-    }
+/// The admin pages, to be mounted anywhere; see [the module](mod@crate::console).
+///
+/// Links lead to [`Builder::console_path`]. Where that is not set they lead to where `Router::nest` has put the pages,
+/// which is right unless a proxy in front changes paths; but then the pages are not excluded from acting, and a marked
+/// request for one is refused.
+///
+/// `Router::nest` answers the path itself; `Router::nest_service` also the path with a slash behind it.
+///
+/// ```
+/// use axum::Router;
+/// use tower_impersonation_web::console;
+///
+/// # fn example(impersonation: &tower_impersonation::Impersonation) {
+/// let app: Router = Router::new().nest("/admin/impersonation", console(impersonation));
+/// # }
+/// ```
+///
+/// [`Builder::console_path`]: tower_impersonation::Builder::console_path
+pub fn console<S>(impersonation: &Impersonation) -> Router<S>
+where
+    S: Clone + Send + Sync + 'static,
+{
+    Router::new()
+        .route("/", get(people::show))
+        .route("/start", get(start::show).post(start::submit))
+        .route("/session", get(mine::show))
+        .route("/session/stop", post(mine::stop))
+        .route("/session/change", post(mine::change))
+        .route("/sessions", get(sessions::list))
+        .route("/sessions/{id}", get(sessions::detail))
+        .route("/sessions/{id}/end", post(sessions::end))
+        .route("/trail", get(trail::show))
+        .route("/trail.csv", get(trail::csv))
+        .route("/summary", get(summary::show))
+        .route("/events", get(events))
+        .route("/console.css", get(|| STYLE.answer()))
+        .route("/console.js", get(|| SCRIPT.answer()))
+        .fallback(elsewhere)
+        .layer(CsrfLayer::new())
+        .layer(middleware::from_fn_with_state(
+            impersonation.clone(),
+            around,
+        ))
+        .with_state(impersonation.clone())
 }
 
 /// Sessions starting and ending, for the script.
@@ -127,7 +140,7 @@ async fn events(State(impersonation): State<Impersonation>, request: Request) ->
     visit.answer(answer)
 }
 
-/// What is not there; of our own, so that the router that we are nested in does not answer with its own.
+/// Answers for what is not there, in place of the router that this one is nested in.
 async fn elsewhere() -> StatusCode {
     StatusCode::NOT_FOUND
 }
@@ -148,8 +161,9 @@ async fn around(
     );
     let mut response = next.run(Request::from_parts(parts, body)).await;
     if response.extensions().get::<Rejection>().is_none()
-        && let Some(rejection) = visit.refused_by_others(&response)
+        && let Some((kind, reason)) = refused_by_others(&response)
     {
+        let rejection = refused(&visit.impersonation, &visit.call, kind, reason).await;
         let allow = response.headers_mut().remove(ALLOW);
         response = visit.problem(rejection);
         if let Some(allow) = allow {
@@ -171,21 +185,4 @@ async fn around(
         .entry(CACHE_CONTROL)
         .or_insert(HeaderValue::from_static("no-store"));
     response
-}
-
-impl Visit {
-    fn refused_by_others(&self, response: &Response) -> Option<Rejection> {
-        if let Some(error) = response.extensions().get::<ProtectionError>() {
-            let refusal = Refusal::of(RejectionKind::CrossSite, error.to_string());
-            return Some(self.refused(None, refusal));
-        }
-        match response.status() {
-            StatusCode::NOT_FOUND => Some(Rejection::new(RejectionKind::NotFound, "no such page")),
-            StatusCode::METHOD_NOT_ALLOWED => Some(Rejection::new(
-                RejectionKind::MethodNotAllowed,
-                "not by this method",
-            )),
-            _ => None,
-        }
-    }
 }

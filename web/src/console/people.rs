@@ -5,16 +5,13 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use tower_impersonation::{Admin, Impersonation, Rejection, RejectionKind, Subject};
 
 use super::{
     fields::{Fields, Problem},
+    frame::{Frame, Here, page},
     view::{Person, encode},
-    visit::{Frame, Here, Visit, page, refuse},
-};
-use crate::{
-    identity::{Actor, Subject},
-    impersonation::Impersonation,
-    rejection::{Rejection, RejectionKind},
+    visit::Visit,
 };
 
 const AT_ONCE: usize = 25;
@@ -58,17 +55,17 @@ pub(super) async fn show(State(impersonation): State<Impersonation>, request: Re
 
 impl Visit {
     async fn people(&self) -> Result<Response, Rejection> {
-        let actor = self.actor().await?;
-        let frame = self.frame(Some(Here::People), "People", &actor).await?;
+        let admin = self.admin().await?;
+        let frame = self.frame(Some(Here::People), "People", &admin).await?;
         let fields = Fields::of_query(&self.call.parts.uri);
         let q = fields.get("q").trim().to_owned();
-        let has_directory = self.impersonation.inner.directory.is_some();
+        let has_directory = self.impersonation.has_directory();
         let mut shown = PeoplePage {
             frame,
             q,
             has_directory,
             found: Vec::new(),
-            others: self.others(&actor).await?,
+            others: self.others(&admin).await?,
             next: None,
             first: None,
             problem: None,
@@ -80,7 +77,7 @@ impl Visit {
                 Err(_) => {
                     let rejection = Rejection::invalid("`offset` must be a number from 0");
                     shown.problem = Some(Problem::of(&rejection));
-                    return Ok(refuse(&shown, rejection));
+                    return Ok(self.refuse(&shown, rejection));
                 }
             },
         };
@@ -98,9 +95,7 @@ impl Visit {
                 false => format!("{}?{}", self.home(), encode(query)),
             }
         };
-        let parts = &self.call.parts;
-        let people = self.impersonation.people(parts, &shown.q, AT_ONCE, offset);
-        let people = people.await?;
+        let people = admin.people(&shown.q, AT_ONCE, offset).await?;
         shown.next = people.next.map(list);
         shown.first = (offset > 0).then(|| list(0));
         let found = people.users.iter().map(|user| {
@@ -140,8 +135,7 @@ impl Visit {
     }
 
     /// The two subjects who are no users, where this admin may act as them.
-    async fn others(&self, actor: &Actor) -> Result<Vec<Other>, Rejection> {
-        let inner = &self.impersonation.inner;
+    async fn others(&self, admin: &Admin<'_>) -> Result<Vec<Other>, Rejection> {
         let each = [
             (
                 Subject::Anonymous,
@@ -156,9 +150,9 @@ impl Visit {
         ];
         let mut others = Vec::new();
         for (subject, name, what) in each {
-            let asked = inner.may_ask(actor, &subject, &self.call.parts).await;
-            let may = asked.map_err(|refusal| self.refused(Some(&subject), refusal))?;
-            if may.is_ok() {
+            let could = admin.could_start(&subject).await;
+            let could = could.map_err(|rejection| admin.refuse(Some(&subject), rejection))?;
+            if could.is_some() {
                 let start = self.start_link(&subject);
                 others.push(Other { name, what, start });
             }

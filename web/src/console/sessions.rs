@@ -5,22 +5,20 @@ use axum::{
     extract::{Path, Request, State, rejection::PathRejection},
     response::Response,
 };
+use tower_impersonation::{
+    Admin, Impersonation, Rejection, RejectionKind, Rights, UserId,
+    audit::{TrailFilter, TrailPage},
+    session::{SessionId, SessionList},
+};
 
 use super::{
     fields::{Fields, Problem},
+    frame::{Frame, Here, page},
     trail::Lines,
     view::{Number, Row, encode},
-    visit::{Frame, Here, Visit, page, refuse},
+    visit::Visit,
 };
-use crate::{
-    audit::{TrailFilter, TrailPage},
-    control::session_filter,
-    identity::{Rights, UserId},
-    impersonation::{Impersonation, missing_right},
-    rejection::{Rejection, RejectionKind},
-    session::{SessionId, SessionList},
-    vet::Refusal,
-};
+use crate::control::SessionQuery;
 
 const AT_ONCE: usize = 25;
 /// How many events of a session its page shows.
@@ -90,12 +88,10 @@ pub(super) async fn end(
     request: Request,
 ) -> Response {
     let (visit, _) = Visit::of(impersonation, request);
-    let ended = visit
-        .impersonation
-        .revoke(&visit.call.parts, named(id))
-        .await;
-    let answer = ended.map(|session| {
-        let detail = visit.link(&format!("/sessions/{}?done=ended", session.id));
+    let id = named(id);
+    let ended = visit.impersonation.revoke(&visit.call.parts, id).await;
+    let answer = ended.map(|_| {
+        let detail = visit.link(&format!("/sessions/{id}?done=ended"));
         visit.see_other(&detail)
     });
     visit.answer(answer)
@@ -109,10 +105,11 @@ fn named(id: Result<Path<String>, PathRejection>) -> SessionId {
 
 impl Visit {
     async fn sessions(&self) -> Result<Response, Rejection> {
-        let actor = self.actor().await?;
-        let now = self.now()?;
+        let admin = self.admin().await?;
+        let actor = admin.actor();
+        let now = self.impersonation.now()?;
         let fields = Fields::of_query(&self.call.parts.uri);
-        let frame = self.frame(Some(Here::Sessions), "Sessions", &actor).await?;
+        let frame = self.frame(Some(Here::Sessions), "Sessions", &admin).await?;
         let to = |query: String| match query.is_empty() {
             true => self.link("/sessions"),
             false => self.link(&format!("/sessions?{query}")),
@@ -125,7 +122,7 @@ impl Visit {
         let mut shown = SessionsPage {
             frame,
             may_see_all: actor.rights().contains(Rights::LIST_SESSIONS),
-            keeps_sessions: self.impersonation.inner.sessions.is_some(),
+            keeps_sessions: self.impersonation.has_sessions(),
             is_filtered: fields.any(&FILTERS),
             rows: Vec::new(),
             total: Number(0),
@@ -140,7 +137,7 @@ impl Visit {
         if !shown.keeps_sessions {
             return Ok(page(&shown));
         }
-        let list: SessionList = match self.list_sessions(&shown.fields).await {
+        let list: SessionList = match list_sessions(&admin, &shown.fields).await {
             Ok(list) => list,
             Err(rejection) => {
                 shown.problem = Some(match rejection.kind() {
@@ -148,7 +145,7 @@ impl Visit {
                     RejectionKind::MissingRight => Problem::at("admin_user_id", &rejection),
                     _ => return Err(rejection),
                 });
-                return Ok(refuse(&shown, rejection));
+                return Ok(self.refuse(&shown, rejection));
             }
         };
         let mut ids: Vec<&UserId> = Vec::new();
@@ -158,7 +155,7 @@ impl Visit {
         }
         let names = self.names(ids).await;
         let rows = list.sessions.iter();
-        let rows = rows.map(|session| Row::new(self, session, &names, Some(&actor), now));
+        let rows = rows.map(|session| Row::new(self, session, &names, Some(actor), now));
         shown.rows = rows.collect();
         shown.total = Number(list.total);
         shown.next = list.next.map(|next| {
@@ -169,29 +166,20 @@ impl Visit {
         Ok(page(&shown))
     }
 
-    async fn list_sessions(&self, fields: &Fields) -> Result<SessionList, Rejection> {
-        let query = fields.filters(&["done"]).map_err(Rejection::invalid)?;
-        let (filter, mut page) = session_filter(query).map_err(Rejection::invalid)?;
-        page.limit = AT_ONCE;
-        self.impersonation
-            .list(&self.call.parts, filter, page)
-            .await
-    }
-
     async fn session(&self, id: SessionId) -> Result<Response, Rejection> {
-        let actor = self.actor().await?;
-        let now = self.now()?;
-        let inner = &self.impersonation.inner;
-        let refused = |refusal: Refusal| self.refused(None, refusal.by(actor.id()));
-        let sessions = inner.store().map_err(refused)?;
-        let found = inner.ask("session store", async { sessions.get(id).await });
-        let found = found.await.map_err(refused)?;
+        let admin = self.admin().await?;
+        let actor = admin.actor();
+        let now = self.impersonation.now()?;
+        let found = self.impersonation.session(id).await;
+        let found = found.map_err(|rejection| admin.refuse(None, rejection))?;
         let is_own = found
             .as_ref()
             .is_some_and(|session| session.actor == *actor.id());
         if !is_own && !actor.rights().contains(Rights::LIST_SESSIONS) {
             // Whether there is such a session is not theirs to know.
-            return Err(refused(missing_right("to see the sessions of others")));
+            let missing = RejectionKind::MissingRight;
+            let missing = Rejection::new(missing, "to see the sessions of others");
+            return Err(admin.refuse(None, missing));
         }
         let Some(session) = found else {
             return Err(Rejection::new(RejectionKind::NotFound, "no such session"));
@@ -200,21 +188,20 @@ impl Visit {
         let names = self
             .names(subject.into_iter().chain([&session.actor]))
             .await;
-        let row = Row::new(self, &session, &names, Some(&actor), now);
+        let row = Row::new(self, &session, &names, Some(actor), now);
         let title = format!("{} as {}", row.actor.word(), row.subject.word());
-        let mut frame = self.frame(Some(Here::Sessions), title, &actor).await?;
+        let mut frame = self.frame(Some(Here::Sessions), title, &admin).await?;
         frame.done = match Fields::of_query(&self.call.parts.uri).get("done") {
             "ended" => Some("The session has been ended."),
             _ => None,
         };
-        let filter = TrailFilter {
-            session: Some(id),
-            ..TrailFilter::default()
-        };
         let trail = self.link(&format!("/trail?{}", encode([("session_id", &*row.id)])));
-        let list =
-            self.impersonation
-                .read_trail(&self.call.parts, filter, TrailPage::first(EVENTS));
+        let mut filter = TrailFilter::default();
+        filter.session = Some(id);
+        let list = async {
+            let reading = admin.open_trail(filter).await?;
+            reading.page(&TrailPage::first(EVENTS)).await
+        };
         let (lines, no_lines, all) = match list.await {
             Ok(list) => {
                 let all = list.next.is_some().then(|| trail.clone());
@@ -238,6 +225,14 @@ impl Visit {
             open,
         }))
     }
+}
+
+async fn list_sessions(admin: &Admin<'_>, fields: &Fields) -> Result<SessionList, Rejection> {
+    let query = fields.filters::<SessionQuery>(&["done"]);
+    let asked = query.and_then(SessionQuery::into_filter);
+    let (filter, mut page) = asked.map_err(Rejection::invalid)?;
+    page.limit = AT_ONCE;
+    admin.list(filter, page).await
 }
 
 impl SessionsPage {

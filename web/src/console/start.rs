@@ -1,29 +1,27 @@
 //! The confirmation before a start: why, how far, how long.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use askama::Template;
 use axum::{
-    body::{Body, to_bytes},
+    body::Body,
     extract::{Request, State},
     response::Response,
+};
+use tower_impersonation::{
+    Access, Admin, DirectoryUser, Grant, Impersonation, Rejection, RejectionKind, StartRequest,
+    Subject,
+    session::{Page, Session, SessionFilter},
 };
 
 use super::{
     fields::{Fields, Problem},
+    frame::{Frame, Here, page},
     people::is_final,
     view::{Person, Row, When, duration},
-    visit::{Frame, Here, Names, Visit, page, refuse},
+    visit::{Names, Visit},
 };
-use crate::{
-    control::{MAX_BODY, add_cookies},
-    identity::{Access, Actor, Subject},
-    impersonation::{Impersonation, StartRequest},
-    marker::MAX_REASON,
-    rejection::{Rejection, RejectionKind},
-    session::{Page, SessionFilter},
-    vet::Refusal,
-};
+use crate::control::add_cookies;
 
 /// The fields that a message can stand next to.
 const FIELDS: [&str; 4] = ["reason", "ticket", "access", "duration"];
@@ -120,12 +118,11 @@ pub(super) async fn submit(
 
 impl Visit {
     async fn confirm(&self) -> Result<Response, Rejection> {
-        let actor = self.actor().await?;
+        let admin = self.admin().await?;
         let subject = self.subject_in_query()?;
         let query = Fields::of_query(&self.call.parts.uri);
-        let offer = self.offer(&actor, &subject).await;
-        let offer = offer.map_err(|refusal| self.refused(Some(&subject), refusal))?;
-        let shown = self.start_page(&actor, &subject, &query, Some(offer), None);
+        let offer = self.offer(admin.may_start(&subject).await?);
+        let shown = self.start_page(&admin, &subject, &query, Some(offer), None);
         Ok(page(&shown.await?))
     }
 
@@ -135,8 +132,8 @@ impl Visit {
         let (subject, typed) = match (subject, typed) {
             (Ok(subject), Ok(typed)) => (subject, typed),
             (Err(rejection), _) | (_, Err(rejection)) => {
-                // Whoever may not start anything learns nothing about fields.
-                self.actor().await?;
+                // Callers who may not start anything learn nothing about fields.
+                self.admin().await?;
                 return Err(rejection);
             }
         };
@@ -153,7 +150,7 @@ impl Visit {
             Err(rejection) if is_final(&rejection) => return Err(rejection),
             Err(rejection) => rejection,
         };
-        let actor = self.actor().await?;
+        let admin = self.admin().await?;
         let typed = Fields::of(&typed);
         // The start is in the trail; that the page asks once more is not. Where that is refused as well, the form stands
         // as it was sent.
@@ -162,63 +159,57 @@ impl Visit {
             | RejectionKind::SubjectNotFound
             | RejectionKind::Yourself
             | RejectionKind::Unavailable => None,
-            _ => self.offer(&actor, &subject).await.ok(),
+            _ => {
+                let could = admin.could_start(&subject).await;
+                could.ok().flatten().map(|granted| self.offer(granted))
+            }
         };
         let problem = Some(&rejection);
-        let shown = self.start_page(&actor, &subject, &typed, offer, problem);
-        Ok(refuse(&shown.await?, rejection))
+        let shown = self.start_page(&admin, &subject, &typed, offer, problem);
+        Ok(self.refuse(&shown.await?, rejection))
     }
 
-    /// Whom the page is about. In the query: an id may be anything, and `/` or `..` in a path would not arrive.
-    pub(super) fn subject_in_query(&self) -> Result<Subject, Rejection> {
-        let query = Fields::of_query(&self.call.parts.uri);
-        let subject = query.get("subject").parse();
-        subject.map_err(|problem| Rejection::invalid(format!("`subject`: {problem}")))
-    }
-
-    pub(super) async fn body(&self, body: Body) -> Result<bytes::Bytes, Rejection> {
-        let body = to_bytes(body, MAX_BODY).await;
-        body.map_err(|_| {
-            Rejection::invalid(format!("the body must not be longer than {MAX_BODY} bytes"))
-        })
-    }
-
-    /// What a start asks, asked before.
-    async fn offer(&self, actor: &Actor, subject: &Subject) -> Result<Offer, Refusal> {
-        let inner = &self.impersonation.inner;
-        let now = inner.clock.now()?;
-        let vetted = inner.vet(actor, subject, &self.call.parts, now).await;
-        let (grant, user) = vetted.map_err(|refusal| refusal.by(actor.id()))?;
-        Ok(Offer {
+    fn offer(&self, (grant, user): (Grant, Option<DirectoryUser>)) -> Offer {
+        let role = user.as_ref().and_then(DirectoryUser::role);
+        Offer {
             access: grant.access(),
-            ceiling: inner.lifetime(None, &grant),
-            role: user
-                .as_ref()
-                .and_then(|user| user.role().map(str::to_owned)),
+            ceiling: self.ceiling(&grant),
+            role: role.map(str::to_owned),
             names: Names::knowing(user),
-        })
+        }
+    }
+
+    /// The longest session that is granted.
+    pub(super) fn ceiling(&self, grant: &Grant) -> Duration {
+        let longest = self.impersonation.max_lifetime();
+        let granted = grant.max_lifetime();
+        granted.map_or(longest, |granted| granted.min(longest))
     }
 
     async fn start_page(
         &self,
-        actor: &Actor,
+        admin: &Admin<'_>,
         subject: &Subject,
         typed: &Fields,
         offer: Option<Offer>,
         rejection: Option<&Rejection>,
     ) -> Result<StartPage, Rejection> {
-        let inner = &self.impersonation.inner;
-        let now = self.now()?;
+        let now = self.impersonation.now()?;
         // As a store has them, whose rule this is.
-        let mut active = self.active_of(actor.id()).await.unwrap_or_default();
+        let mut active = self.active_of(admin).await.unwrap_or_default();
         active.reverse();
-        let (blocked, replaced) = match inner.settings.limits.admit(subject, &active, &[], now) {
-            Ok(replaced) => (None, replaced),
-            Err(_) if active.iter().any(|session| session.subject == *subject) => {
-                (Some(Blocked::SameSubject), Vec::new())
-            }
-            Err(_) => (Some(Blocked::Limit), Vec::new()),
-        };
+        let (blocked, replaced) =
+            match self
+                .impersonation
+                .limits()
+                .admit(subject, &active, &[], now)
+            {
+                Ok(replaced) => (None, replaced),
+                Err(_) if active.iter().any(|session| session.subject == *subject) => {
+                    (Some(Blocked::SameSubject), Vec::new())
+                }
+                Err(_) => (Some(Blocked::Limit), Vec::new()),
+            };
         let ids: Vec<_> = replaced
             .iter()
             .filter_map(|s| s.subject.user_id())
@@ -228,7 +219,7 @@ impl Visit {
         let (access, ceiling) = match &offer {
             Some(offer) => (offer.access, offer.ceiling),
             // Nothing is known: the server decides.
-            None => (Access::ReadWrite, inner.settings.max_lifetime),
+            None => (Access::ReadWrite, self.impersonation.max_lifetime()),
         };
         let (names, role) = match offer {
             Some(offer) => (offer.names, offer.role),
@@ -242,11 +233,11 @@ impl Visit {
             (When::new(now + wait), duration(wait))
         });
         Ok(StartPage {
-            frame: self.frame(Some(Here::People), title, actor).await?,
+            frame: self.frame(Some(Here::People), title, admin).await?,
             action: self.start_link(subject),
             is_user: subject.user_id().is_some(),
             role,
-            open: inner.sessions.is_none().then(|| self.open(subject)),
+            open: (!self.impersonation.has_sessions()).then(|| self.open(subject)),
             blocked,
             replaces,
             form: Form {
@@ -258,33 +249,32 @@ impl Visit {
                 write: rejection.is_some() && typed.get("access") == Access::ReadWrite.as_str(),
                 ceiling: duration(ceiling),
                 lengths: lengths(Duration::ZERO, ceiling, typed.get("duration")),
-                max_reason: MAX_REASON,
+                max_reason: StartRequest::MAX_REASON,
                 max_ticket: StartRequest::MAX_TICKET,
             },
             problem: rejection.map(Problem::of),
             retry,
-            recent: self.recent(actor, subject).await,
+            recent: self.recent(admin, subject).await,
             history: self.history_link(subject),
             subject: person,
         })
     }
 
     /// The last sessions for this subject; `None` where they cannot be had.
-    async fn recent(&self, actor: &Actor, subject: &Subject) -> Option<Vec<Row>> {
-        let filter = SessionFilter {
-            subject: Some(subject.clone()),
-            ..SessionFilter::default()
-        };
-        let page = Page {
-            limit: 5,
-            ..Page::default()
-        };
-        self.impersonation.inner.sessions.as_ref()?;
-        let list = self.impersonation.list(&self.call.parts, filter, page);
-        let (list, now) = (list.await.ok()?, self.now().ok()?);
+    async fn recent(&self, admin: &Admin<'_>, subject: &Subject) -> Option<Vec<Row>> {
+        if !self.impersonation.has_sessions() {
+            return None;
+        }
+        let mut filter = SessionFilter::default();
+        filter.subject = Some(subject.clone());
+        let mut page = Page::default();
+        page.limit = 5;
+        let list = admin.list(filter, page).await.ok()?;
+        let now = self.impersonation.now().ok()?;
         let names = self.names(list.sessions.iter().map(|session| &session.actor));
         let names = names.await;
-        let row = |session: &std::sync::Arc<_>| Row::new(self, session, &names, Some(actor), now);
+        let viewer = Some(admin.actor());
+        let row = |session: &Arc<Session>| Row::new(self, session, &names, viewer, now);
         Some(list.sessions.iter().map(row).collect())
     }
 }

@@ -8,13 +8,14 @@ use axum::{
     response::Response,
 };
 use time::{Date, Weekday};
+use tower_impersonation::{Impersonation, Rejection, Rights, audit::Summary};
 
 use super::{
     fields::{Fields, Problem},
+    frame::{Frame, Here, page},
     view::{Number, Person, When, duration, encode},
-    visit::{Frame, Here, Visit, page, refuse},
+    visit::Visit,
 };
-use crate::{audit::Summary, identity::Rights, impersonation::Impersonation, rejection::Rejection};
 
 #[derive(Template)]
 #[template(path = "summary.html", config = "src/console/askama.toml")]
@@ -62,16 +63,16 @@ pub(super) async fn show(State(impersonation): State<Impersonation>, request: Re
 
 impl Visit {
     async fn summary(&self) -> Result<Response, Rejection> {
-        let actor = self.actor().await?;
-        let now = self.now()?;
-        let frame = self.frame(Some(Here::Summary), "Summary", &actor).await?;
+        let admin = self.admin().await?;
+        let now = self.impersonation.now()?;
+        let frame = self.frame(Some(Here::Summary), "Summary", &admin).await?;
         let fields = Fields::of_query(&self.call.parts.uri);
         let this_week = Week::of(now.to_offset(time::UtcOffset::UTC).date());
         let typed = fields.get("week").trim().to_owned();
         let mut shown = SummaryPage {
             frame,
-            has_reader: self.impersonation.inner.reader.is_some(),
-            may_see_all: actor.rights().contains(Rights::READ_TRAIL),
+            has_reader: self.impersonation.has_trail_reader(),
+            may_see_all: admin.actor().rights().contains(Rights::READ_TRAIL),
             week: typed.clone(),
             span: None,
             rows: Vec::new(),
@@ -86,7 +87,7 @@ impl Visit {
         else {
             let rejection = Rejection::invalid("`week` must be a week such as 2026-W47");
             shown.problem = Some(Problem::of(&rejection));
-            return Ok(refuse(&shown, rejection));
+            return Ok(self.refuse(&shown, rejection));
         };
         shown.week = week.name();
         if !shown.has_reader {
@@ -101,8 +102,7 @@ impl Visit {
             before: to(before),
             after: (week.0 < this_week.0).then(|| to(after)),
         });
-        let parts = &self.call.parts;
-        let sums = self.impersonation.summaries(parts, from, until).await?;
+        let sums = admin.summaries(from, until).await?;
         let names = self.names(sums.iter().map(|sum| &sum.actor)).await;
         let (from, until) = (super::view::iso(from), super::view::iso(until));
         let row = |sum: &Summary| Sum {

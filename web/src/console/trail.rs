@@ -7,21 +7,20 @@ use axum::{
     extract::{Request, State},
     response::Response,
 };
+use tower_impersonation::{
+    Admin, Impersonation, Rejection, RejectionKind, Rights,
+    audit::{AuditEvent, EventName, Outcome, TrailFilter, TrailList, TrailPage},
+    session::EndedReason,
+};
 use uuid::Uuid;
 
 use super::{
     fields::{Fields, Problem},
+    frame::{Frame, Here, page},
     view::{Number, Scope, When, in_words},
-    visit::{Frame, Here, Visit, page, refuse},
+    visit::Visit,
 };
-use crate::{
-    audit::{AuditEvent, EventName, Outcome, TrailFilter, TrailList, TrailPage},
-    control::trail_filter,
-    identity::Rights,
-    impersonation::Impersonation,
-    rejection::{Rejection, RejectionKind},
-    session::EndedReason,
-};
+use crate::control::{TrailQuery, csv as trail_as_csv};
 
 const FILTERS: [&str; 7] = [
     "admin_user_id",
@@ -75,7 +74,7 @@ struct Line {
     path: Option<String>,
     /// A reason in the words of its writer.
     reason: Option<String>,
-    rule: Option<&'static str>,
+    rule: Option<String>,
     scope: Option<Scope>,
     outcome: Option<(&'static str, &'static str)>,
     status: Option<u16>,
@@ -83,6 +82,8 @@ struct Line {
     address: Option<String>,
     user_agent: Option<String>,
     request_id: Option<String>,
+    /// Who ended or changed the session, when that is not its actor.
+    by: Option<String>,
 }
 
 pub(super) async fn show(State(impersonation): State<Impersonation>, request: Request) -> Response {
@@ -99,9 +100,9 @@ pub(super) async fn csv(State(impersonation): State<Impersonation>, request: Req
 
 impl Visit {
     async fn trail(&self) -> Result<Response, Rejection> {
-        let actor = self.actor().await?;
+        let admin = self.admin().await?;
         let fields = Fields::of_query(&self.call.parts.uri);
-        let frame = self.frame(Some(Here::Trail), "Trail", &actor).await?;
+        let frame = self.frame(Some(Here::Trail), "Trail", &admin).await?;
         let to = |path: &str, query: String| match query.is_empty() {
             true => self.link(path),
             false => self.link(&format!("{path}?{query}")),
@@ -109,8 +110,8 @@ impl Visit {
         let is_first = fields.get("cursor").is_empty();
         let mut shown = TrailOfAll {
             frame,
-            may_see_all: actor.rights().contains(Rights::READ_TRAIL),
-            has_reader: self.impersonation.inner.reader.is_some(),
+            may_see_all: admin.actor().rights().contains(Rights::READ_TRAIL),
+            has_reader: self.impersonation.has_trail_reader(),
             is_filtered: fields.any(&FILTERS),
             names: EventName::ALL
                 .iter()
@@ -127,7 +128,7 @@ impl Visit {
         if !shown.has_reader {
             return Ok(page(&shown));
         }
-        let list = match self.read(&shown.fields).await {
+        let list = match read(&admin, &shown.fields).await {
             Ok(list) => list,
             Err(rejection) => {
                 shown.problem = Some(match rejection.kind() {
@@ -135,7 +136,7 @@ impl Visit {
                     RejectionKind::MissingRight => Problem::at("admin_user_id", &rejection),
                     _ => return Err(rejection),
                 });
-                return Ok(refuse(&shown, rejection));
+                return Ok(self.refuse(&shown, rejection));
             }
         };
         // The outcome of the first intent here may stand at the end of the page before.
@@ -151,24 +152,24 @@ impl Visit {
         Ok(page(&shown))
     }
 
-    async fn read(&self, fields: &Fields) -> Result<TrailList, Rejection> {
-        let (filter, page) = filter(fields)?;
-        self.impersonation
-            .read_trail(&self.call.parts, filter, page)
-            .await
-    }
-
     async fn trail_csv(&self) -> Result<Response, Rejection> {
-        // Whoever may not read anything learns nothing about filters.
-        self.actor().await?;
+        // Callers who may not read anything learn nothing about filters.
+        let admin = self.admin().await?;
         let (filter, page) = filter(&Fields::of_query(&self.call.parts.uri))?;
-        self.call.csv(&self.impersonation, filter, page, None).await
+        trail_as_csv(&admin, filter, page, None).await
     }
 }
 
+async fn read(admin: &Admin<'_>, fields: &Fields) -> Result<TrailList, Rejection> {
+    let (filter, page) = filter(fields)?;
+    admin.open_trail(filter).await?.page(&page).await
+}
+
 fn filter(fields: &Fields) -> Result<(TrailFilter, TrailPage), Rejection> {
-    let query = fields.filters(&OURS).map_err(Rejection::invalid)?;
-    trail_filter(query).map_err(Rejection::invalid)
+    let query = fields.filters::<TrailQuery>(&OURS);
+    let asked = query.and_then(TrailQuery::into_filter);
+    let (filter, page, _) = asked.map_err(Rejection::invalid)?;
+    Ok((filter, page))
 }
 
 // === impl Lines ===
@@ -220,7 +221,7 @@ impl Line {
             method: event.method.clone(),
             path: event.path.clone().or_else(|| event.route.clone()),
             reason,
-            rule: event.rule,
+            rule: event.rule.as_deref().map(str::to_owned),
             scope: event.access.map(Scope::new),
             outcome: event.outcome.map(|outcome| match (outcome, has_outcome) {
                 (Outcome::Intent, true) => ("intent", "Intent"),
@@ -230,19 +231,21 @@ impl Line {
                 (Outcome::Failed, _) => ("failed", "Failed"),
                 (Outcome::Cancelled, _) => ("cancelled", "Cancelled"),
                 (Outcome::Refused, _) => ("refused", "Refused"),
+                // The word of a newer release.
+                (other, _) => ("unknown", other.as_str()),
             }),
             status: event.status,
             count: event.count.filter(|count| *count > 1).map(Number),
             address: event.address.map(|address| address.to_string()),
             user_agent: event.user_agent.clone(),
             request_id: event.request_id.clone(),
+            by: event.by.as_ref().map(ToString::to_string),
         }
     }
 }
 
 fn ended_because(reason: &str) -> Option<&'static str> {
-    let reason: EndedReason = serde_json::from_value(reason.into()).ok()?;
-    Some(in_words(reason))
+    EndedReason::known(reason).map(in_words)
 }
 
 fn label(name: EventName) -> &'static str {
@@ -255,6 +258,8 @@ fn label(name: EventName) -> &'static str {
         EventName::Extended => "Extended",
         EventName::PrivilegeViolation => "Privilege violation",
         EventName::TrailRead => "Trail read",
+        // The word of a newer release.
+        other => other.as_str(),
     }
 }
 

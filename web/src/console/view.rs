@@ -4,13 +4,12 @@ use std::{fmt, time::Duration};
 
 use askama::{Template, filters::HtmlSafe};
 use time::{OffsetDateTime, UtcOffset, format_description::well_known::Rfc3339};
-
-use super::visit::{Names, Visit};
-use crate::{
-    directory::DirectoryUser,
-    identity::{Access, Actor, Rights, Subject, UserId},
+use tower_impersonation::{
+    Access, Actor, DirectoryUser, Rights, Subject, UserId,
     session::{EndedReason, Session},
 };
+
+use super::visit::{Names, Visit};
 
 /// Someone: the name large, the id small.
 #[derive(Debug, Clone, PartialEq, Eq, Template)]
@@ -89,7 +88,7 @@ impl Person {
         let name = match subject {
             Subject::Anonymous => Some("Anonymous visitor"),
             Subject::Service => Some("Service role"),
-            Subject::User(_) => None,
+            _ => None,
         };
         Self {
             name: name.map(str::to_owned),
@@ -193,6 +192,7 @@ impl Row {
                 Subject::User(_) => "User",
                 Subject::Anonymous => "Anonymous visitor",
                 Subject::Service => "Service role",
+                _ => "",
             },
             role: session.role.as_deref().map(str::to_owned),
             scope: Scope::new(session.access),
@@ -226,6 +226,8 @@ pub(super) fn in_words(reason: EndedReason) -> &'static str {
         EndedReason::SubjectGone => "The user may no longer be acted as",
         EndedReason::Replaced => "Replaced by another session",
         EndedReason::MarkerRemoved => "Left by typing an address",
+        // The word of a newer release.
+        other => other.as_str(),
     }
 }
 

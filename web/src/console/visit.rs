@@ -1,32 +1,27 @@
-//! One visit of one page: who came, where the console is, and what all its pages share.
+//! One visit of one page: who came, where the console is, and what its links lead to.
 
 use std::{collections::HashMap, sync::Arc};
 
-use askama::Template;
 use axum::{
-    body::Body,
+    body::{Body, to_bytes},
     extract::{OriginalUri, Request},
     response::Response,
 };
 use bytes::Bytes;
-use http::{
-    HeaderValue, StatusCode,
-    header::{CONTENT_TYPE, LOCATION},
-};
-use time::OffsetDateTime;
-
-use super::view::{Left, Person, When, encode};
-use crate::{
-    checker::Caller,
-    control::Call,
-    directory::DirectoryUser,
-    guarded::join_all,
-    identity::{Actor, Subject, UserId},
-    impersonation::{Impersonation, not_acted},
-    rejection::{Rejection, RejectionKind},
+use http::{HeaderValue, StatusCode, header::LOCATION};
+use tower_impersonation::{
+    ActingAs, Admin, DirectoryUser, Impersonation, Rejection, SignedIn, Subject, UserId,
     session::Session,
-    vet::Refusal,
 };
+
+use super::{
+    fields::Fields,
+    view::{Person, encode},
+};
+use crate::control::{Call, MAX_BODY};
+
+/// The most active sessions of one admin that a page shows.
+pub(super) const MOST_ACTIVE: usize = 100;
 
 /// One request for one page.
 pub(super) struct Visit {
@@ -36,68 +31,16 @@ pub(super) struct Visit {
     pub(super) base: String,
 }
 
-/// Which entry of the navigation is the current one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Here {
-    People,
-    Mine,
-    Sessions,
-    Trail,
-    Summary,
-}
-
-/// What every page shows around its content.
-pub(super) struct Frame {
-    pub(super) base: String,
-    pub(super) title: String,
-    pub(super) here: Option<Here>,
-    /// Who looks at it; nobody on the page of a refusal.
-    pub(super) who: Option<String>,
-    /// The viewer's own active sessions.
-    pub(super) acting: Vec<Acting>,
-    /// What has just been done.
-    pub(super) done: Option<&'static str>,
-    /// Out of the console.
-    pub(super) leave: String,
-    /// The document of the HTTP API, where that is mounted.
-    pub(super) api: Option<String>,
-    pub(super) now: When,
-    /// Of the style sheet and of the script.
-    pub(super) style: String,
-    pub(super) script: String,
-}
-
-/// One line for a session that is on.
-pub(super) struct Acting {
-    pub(super) subject: Person,
-    pub(super) left: Left,
-    pub(super) open: String,
-}
-
 /// The users that a page names, as the directory knows them.
 #[derive(Default)]
 pub(super) struct Names(HashMap<UserId, DirectoryUser>);
-
-/// A refusal as a page.
-#[derive(Template)]
-#[template(path = "problem.html", config = "src/console/askama.toml")]
-struct ProblemPage {
-    frame: Frame,
-    status: u16,
-    detail: String,
-    hint: Option<&'static str>,
-    is_signed_in: bool,
-    /// The console has something for whoever looks.
-    is_inside: bool,
-    again: Option<String>,
-}
 
 // === impl Visit ===
 
 impl Visit {
     pub(super) fn of(impersonation: Impersonation, request: Request) -> (Self, Body) {
-        let base = match &impersonation.inner.console_path {
-            Some(path) => path.trim_end_matches('/').to_owned(),
+        let base = match impersonation.places().console() {
+            Some(path) => path.to_owned(),
             None => {
                 let original = request.extensions().get::<OriginalUri>();
                 let original = original.map_or("", |OriginalUri(uri)| uri.path());
@@ -118,196 +61,62 @@ impl Visit {
         format!("{}{path}", self.base)
     }
 
-    pub(super) fn now(&self) -> Result<OffsetDateTime, Rejection> {
-        self.call.now(&self.impersonation)
-    }
-
-    pub(super) fn refused(&self, subject: Option<&Subject>, refusal: Refusal) -> Rejection {
-        let inner = &self.impersonation.inner;
-        inner.refused(&self.call.parts, subject, refusal)
-    }
-
     /// The admin who looks.
-    pub(super) async fn actor(&self) -> Result<Actor, Rejection> {
-        let actor = self.impersonation.inner.unacted_actor(&self.call.parts);
-        actor.await.map_err(|refusal| self.refused(None, refusal))
+    pub(super) async fn admin(&self) -> Result<Admin<'_>, Rejection> {
+        self.impersonation.admin(&self.call.parts).await
     }
 
     /// Whoever looks, who may have been an admin only when the session started (rule S5).
-    pub(super) async fn caller(&self) -> Result<Caller, Rejection> {
-        let inner = &self.impersonation.inner;
-        let caller = async {
-            not_acted(&self.call.parts)?;
-            inner.caller(&self.call.parts).await
-        };
-        caller.await.map_err(|refusal| self.refused(None, refusal))
-    }
-
-    /// The active sessions of `actor`; none where no sessions are kept.
-    pub(super) async fn active_of(&self, actor: &UserId) -> Result<Vec<Arc<Session>>, Rejection> {
-        const MOST: usize = 100;
-
-        let inner = &self.impersonation.inner;
-        if inner.sessions.is_none() {
-            return Ok(Vec::new());
+    pub(super) async fn signed_in(&self) -> Result<SignedIn<'_>, Rejection> {
+        let parts = &self.call.parts;
+        if parts.extensions.get::<ActingAs>().is_some() {
+            // No page of the console is for an acted request: this refuses it (rule R16).
+            self.admin().await?;
         }
-        let active = inner.active_of(actor, MOST).await;
-        active.map_err(|refusal| refusal.rejection)
+        let signed_in = self.impersonation.signed_in(parts).await;
+        match signed_in {
+            Ok(signed_in) => Ok(signed_in),
+            Err(rejection) => {
+                let (kind, reason) = (rejection.kind(), rejection.reason().to_owned());
+                Err(self.impersonation.refuse(parts, None, kind, reason).await)
+            }
+        }
     }
 
-    /// The directory's answer for each of these, as far as it gives any: a page is not refused because a name is
-    /// missing on it. After the first failure it is not asked again, so that one that hangs costs its time only once.
+    /// The active sessions of `admin`; none where no sessions are kept.
+    pub(super) async fn active_of(
+        &self,
+        admin: &Admin<'_>,
+    ) -> Result<Vec<Arc<Session>>, Rejection> {
+        match self.impersonation.has_sessions() {
+            true => admin.active(MOST_ACTIVE).await,
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// The users that a page names.
     pub(super) async fn names<'i>(&self, ids: impl IntoIterator<Item = &'i UserId>) -> Names {
-        const AT_ONCE: usize = 8;
+        Names(self.impersonation.names(ids).await)
+    }
 
-        let mut names = Names::default();
-        let inner = &self.impersonation.inner;
-        let (Some(directory), Ok(now)) = (&inner.directory, inner.clock.now()) else {
-            return names;
-        };
-        let mut wanted: Vec<&UserId> = ids.into_iter().collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        for some in wanted.chunks(AT_ONCE) {
-            let found = some.iter().map(|id| async move {
-                match directory.recent(id, now) {
-                    Some(user) => Ok(Some(user)),
-                    None => {
-                        let found = async { directory.directory().find(id).await };
-                        inner.ask("directory", found).await
-                    }
-                }
-            });
-            let mut failed = false;
-            for (id, user) in some.iter().zip(join_all(found).await) {
-                match user {
-                    // A directory that is lenient about ids may answer with another user.
-                    Ok(user) => {
-                        let user = user.filter(|user| user.id() == *id);
-                        names.0.extend(user.map(|user| (user.id().clone(), user)));
-                    }
-                    Err(_) => failed = true,
-                }
-            }
-            if failed {
-                break;
-            }
-        }
-        names
+    /// Whom the page is about. In the query: an id may be anything, and `/` or `..` in a path would not arrive.
+    pub(super) fn subject_in_query(&self) -> Result<Subject, Rejection> {
+        let query = Fields::of_query(&self.call.parts.uri);
+        let subject = query.get("subject").parse();
+        subject.map_err(|problem| Rejection::invalid(format!("`subject`: {problem}")))
+    }
+
+    pub(super) async fn body(&self, body: Body) -> Result<Bytes, Rejection> {
+        let body = to_bytes(body, MAX_BODY).await;
+        body.map_err(|_| {
+            Rejection::invalid(format!("the body must not be longer than {MAX_BODY} bytes"))
+        })
     }
 
     /// Where a session's pages begin.
     pub(super) fn open(&self, subject: &Subject) -> String {
-        let inner = &self.impersonation.inner;
-        inner.sources.with_marker(&inner.after_start, subject)
-    }
-
-    /// What is around a page that `actor` looks at.
-    pub(super) async fn frame(
-        &self,
-        here: Option<Here>,
-        title: impl Into<String>,
-        actor: &Actor,
-    ) -> Result<Frame, Rejection> {
-        let now = self.now()?;
-        let mut frame = self.bare(title, now);
-        frame.here = here;
-        frame.who = Some(actor.login().unwrap_or(actor.id().as_str()).to_owned());
-        // Worth a line, not worth a refusal.
-        let active = self.active_of(actor.id()).await.unwrap_or_default();
-        let subjects = active
-            .iter()
-            .filter_map(|session| session.subject.user_id());
-        let names = self.names(subjects).await;
-        let acting = active.iter().map(|session| Acting {
-            subject: names.subject(&session.subject),
-            left: Left::of(session, now),
-            open: self.open(&session.subject),
-        });
-        frame.acting = acting.collect();
-        Ok(frame)
-    }
-
-    /// What is around a page that anyone may look at.
-    pub(super) fn bare(&self, title: impl Into<String>, now: OffsetDateTime) -> Frame {
-        Frame {
-            base: self.base.clone(),
-            title: title.into(),
-            here: None,
-            who: None,
-            acting: Vec::new(),
-            done: None,
-            leave: self.leave(),
-            api: self.api(),
-            now: When::new(now),
-            style: super::STYLE.version(),
-            script: super::SCRIPT.version(),
-        }
-    }
-
-    /// Where a stop leads as well, unless that is here.
-    fn leave(&self) -> String {
-        let to = &self.impersonation.inner.after_stop;
-        let rest = to.strip_prefix(&*self.base);
-        let is_here = rest.is_some_and(|rest| matches!(rest.as_bytes(), [] | [b'/' | b'?', ..]));
-        if is_here { "/" } else { to }.to_owned()
-    }
-
-    fn api(&self) -> Option<String> {
-        let path = self.impersonation.inner.control_path.as_deref()?;
-        Some(format!("{}/openapi.json", path.trim_end_matches('/')))
-    }
-
-    /// The answer, or the page of its refusal.
-    pub(super) fn answer(&self, answer: Result<Response, Rejection>) -> Response {
-        answer.unwrap_or_else(|rejection| self.problem(rejection))
-    }
-
-    pub(super) fn problem(&self, rejection: Rejection) -> Response {
-        let kind = rejection.kind();
-        let status = kind.status();
-        let now = self.now().unwrap_or(OffsetDateTime::UNIX_EPOCH);
-        let title = match kind {
-            RejectionKind::Unauthenticated => "Sign in first",
-            RejectionKind::NotFound => "Page not found",
-            RejectionKind::Nested => "You are acting as someone here",
-            _ => status.canonical_reason().unwrap_or("Refused"),
-        };
-        let detail = match kind {
-            RejectionKind::Unauthenticated => "These pages are for admins who are signed in.",
-            RejectionKind::NotFound => "There is nothing at this address.",
-            RejectionKind::MethodNotAllowed => "This address does not answer to such a request.",
-            RejectionKind::CrossSite => "Another site sent this form. Nothing was done.",
-            _ => rejection.detail(),
-        };
-        let hint = match kind {
-            RejectionKind::Nested => Some("Stop acting first, or open the console as yourself."),
-            RejectionKind::NotAdmin => {
-                Some("If you were an admin until now, your session can still be stopped.")
-            }
-            RejectionKind::Unavailable | RejectionKind::TrailUnavailable => {
-                Some("It is safe to try again in a moment.")
-            }
-            _ => None,
-        };
-        let is_get = self.call.parts.method == http::Method::GET && status.is_server_error();
-        let page = ProblemPage {
-            frame: self.bare(title, now),
-            status: status.as_u16(),
-            detail: detail.to_owned(),
-            hint,
-            is_signed_in: kind != RejectionKind::Unauthenticated,
-            is_inside: !matches!(
-                kind,
-                RejectionKind::Unauthenticated | RejectionKind::NotAdmin
-            ),
-            again: is_get.then(|| {
-                let uri = &self.call.parts.uri;
-                let target = uri.path_and_query().map_or("/", |target| target.as_str());
-                format!("/{}", target.trim_start_matches(['/', '\\']))
-            }),
-        };
-        refuse(&page, rejection)
+        let start = self.impersonation.places().after_start();
+        self.impersonation.marked(start, subject)
     }
 
     pub(super) fn see_other(&self, to: &str) -> Response {
@@ -342,33 +151,6 @@ fn mounted_at(original: &str, left: &str) -> String {
     }
 }
 
-/// The page, done.
-pub(super) fn page(page: &impl Template) -> Response {
-    rendered(page, StatusCode::OK).map(Body::from)
-}
-
-/// The page that says why not.
-pub(super) fn refuse(page: &impl Template, rejection: Rejection) -> Response {
-    let status = rejection.kind().status();
-    rejection.seal(rendered(page, status)).map(Body::from)
-}
-
-fn rendered(page: &impl Template, status: StatusCode) -> http::Response<Bytes> {
-    let (html, status) = match page.render() {
-        Ok(html) => (html, status),
-        Err(error) => {
-            tracing::error!(target: "tower_impersonation", %error, "a page could not be written");
-            let html = "<!doctype html><title>Error</title><p>This page could not be written.";
-            (html.to_owned(), StatusCode::INTERNAL_SERVER_ERROR)
-        }
-    };
-    let mut response = http::Response::new(Bytes::from(html));
-    *response.status_mut() = status;
-    let content_type = HeaderValue::from_static("text/html; charset=utf-8");
-    response.headers_mut().insert(CONTENT_TYPE, content_type);
-    response
-}
-
 // === impl Names ===
 
 impl Names {
@@ -389,14 +171,6 @@ impl Names {
             Some(id) => self.user(id),
             None => Person::nobody(subject),
         }
-    }
-}
-
-// === impl Frame ===
-
-impl Frame {
-    pub(super) fn is(&self, here: Here) -> bool {
-        self.here == Some(here)
     }
 }
 

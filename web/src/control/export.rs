@@ -1,11 +1,9 @@
 //! The trail as CSV, for spreadsheets.
 
-use csv::WriterBuilder;
-
-use crate::{
-    BoxError,
-    audit::{AuditEvent, TrailPage},
-    reading::Reading,
+use csv::{QuoteStyle, WriterBuilder};
+use tower_impersonation::{
+    BoxError, Rejection, TrailReading,
+    audit::{AuditEvent, Field, FieldValue, TrailPage},
 };
 
 use super::stream::Writer;
@@ -13,37 +11,18 @@ use super::stream::Writer;
 /// Events that are read at once.
 const AT_ONCE: usize = 500;
 
-/// The columns: the keys of an event, in their order.
-const COLUMNS: [&str; 18] = [
-    "id",
-    "time",
-    "name",
-    "actor",
-    "subject",
-    "session",
-    "reason",
-    "access",
-    "method",
-    "path",
-    "route",
-    "status",
-    "outcome",
-    "rule",
-    "count",
-    "address",
-    "user_agent",
-    "request_id",
-];
+/// The page that comes next, and how many events may still come.
+type Rest = Option<(TrailPage, Option<usize>)>;
 
 /// The first part, with the columns' names, and the page that comes after it.
 pub(super) async fn first(
-    reading: &Reading,
+    reading: &TrailReading,
     mut page: TrailPage,
     most: Option<usize>,
-) -> Result<(Vec<u8>, Option<(TrailPage, Option<usize>)>), crate::Rejection> {
+) -> Result<(Vec<u8>, Rest), Rejection> {
     let mut csv = Vec::new();
     // Into memory, which cannot fail.
-    let _ = write_row(&mut csv, COLUMNS);
+    let _ = write_row(&mut csv, AuditEvent::FIELDS.iter().map(Field::name));
     page.limit = AT_ONCE.min(most.unwrap_or(AT_ONCE));
     let (rows, rest) = next(reading, page, most).await?;
     csv.extend(rows);
@@ -51,11 +30,7 @@ pub(super) async fn first(
 }
 
 /// All other parts.
-pub(super) async fn rest(
-    reading: Reading,
-    mut left: Option<(TrailPage, Option<usize>)>,
-    writer: Writer,
-) {
+pub(super) async fn rest(reading: TrailReading, mut left: Rest, writer: Writer) {
     while let Some((page, most)) = left {
         let part = match next(&reading, page, most).await {
             Ok((rows, rest)) => {
@@ -74,13 +49,11 @@ pub(super) async fn rest(
     }
 }
 
-type Rest = Option<(TrailPage, Option<usize>)>;
-
 async fn next(
-    reading: &Reading,
+    reading: &TrailReading,
     page: TrailPage,
     most: Option<usize>,
-) -> Result<(Vec<u8>, Rest), crate::Rejection> {
+) -> Result<(Vec<u8>, Rest), Rejection> {
     let list = reading.page(&page).await?;
     let mut csv = Vec::with_capacity(list.events.len() * 256);
     for event in &list.events {
@@ -98,20 +71,23 @@ fn write_row<C: AsRef<[u8]>>(
     csv: &mut Vec<u8>,
     cells: impl IntoIterator<Item = C>,
 ) -> csv::Result<()> {
-    let mut writer = WriterBuilder::new().from_writer(csv);
+    // Always in quotes: what a spreadsheet makes of a cell must not depend on what stands in it.
+    let mut writer = WriterBuilder::new()
+        .quote_style(QuoteStyle::Always)
+        .from_writer(csv);
     writer.write_record(cells)?;
     Ok(writer.flush()?)
 }
 
-fn cells(event: &AuditEvent) -> Vec<String> {
-    // The event's own JSON: no second notion of what a value looks like.
-    let json = serde_json::to_value(event).unwrap_or_default();
-    let cell = |column| match json.get(column) {
-        None | Some(serde_json::Value::Null) => String::new(),
-        Some(serde_json::Value::String(text)) => harmless(text),
-        Some(other) => other.to_string(),
-    };
-    COLUMNS.into_iter().map(cell).collect()
+/// One cell for each field, in the order of the columns.
+fn cells(event: &AuditEvent) -> impl Iterator<Item = String> {
+    AuditEvent::FIELDS
+        .iter()
+        .map(|field| match field.get(event) {
+            None => String::new(),
+            Some(FieldValue::Text(text)) => harmless(&text),
+            Some(value) => value.to_string(),
+        })
 }
 
 /// The text as a cell that no spreadsheet takes for a formula: with an apostrophe before it where it begins as one
@@ -130,6 +106,8 @@ fn harmless(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tower_impersonation::audit::EventName;
+
     use super::*;
 
     #[test]
@@ -146,12 +124,37 @@ mod tests {
     }
 
     #[test]
-    fn a_row_quotes_what_has_to_be_quoted() {
+    fn a6_each_field_of_an_event_has_its_cell() {
+        let at = time::OffsetDateTime::UNIX_EPOCH;
+        let mut event = AuditEvent::new(uuid::Uuid::nil(), at, EventName::Denied);
+        event.reason = Some("=1".to_owned());
+        event.status = Some(403);
+        let cells: Vec<String> = cells(&event).collect();
+        assert_eq!(cells.len(), AuditEvent::FIELDS.len());
+        assert_eq!(
+            cells[..3],
+            [
+                "00000000-0000-0000-0000-000000000000",
+                "1970-01-01T00:00:00Z",
+                "impersonation.denied",
+            ]
+        );
+        let named = |name: &str| {
+            let at = AuditEvent::FIELDS.iter().position(|f| f.name() == name);
+            at.map(|at| cells[at].as_str())
+        };
+        assert_eq!(named("reason"), Some("'=1"));
+        assert_eq!(named("status"), Some("403"));
+        assert_eq!(named("by"), Some(""));
+    }
+
+    #[test]
+    fn a_row_has_all_its_cells_in_quotes() {
         let mut csv = Vec::new();
         let _ = write_row(&mut csv, ["a,b", "c\"d", "e\nf", "'=g", ""]);
         assert_eq!(
             String::from_utf8_lossy(&csv),
-            "\"a,b\",\"c\"\"d\",\"e\nf\",'=g,\n"
+            "\"a,b\",\"c\"\"d\",\"e\nf\",\"'=g\",\"\"\n"
         );
     }
 }

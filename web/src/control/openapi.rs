@@ -3,13 +3,10 @@
 
 use axum::body::Bytes;
 use serde_json::{Map, Value, json};
+use tower_impersonation::RejectionKind::{self, *};
 use utoipa::OpenApi;
 
-use super::bodies;
-use crate::rejection::{
-    Problem,
-    RejectionKind::{self, *},
-};
+use super::{bodies, calls, wire::Problem};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -18,21 +15,21 @@ use crate::rejection::{
         description = "Start, stop, watch and account for acting as someone else."
     ),
     paths(
-        super::start,
-        super::start_user,
-        super::start_anonymous,
-        super::start_service,
-        super::stop,
-        super::end,
-        super::current,
-        super::change,
-        super::sessions,
-        super::revoke,
-        super::users,
-        super::audit,
-        super::audit_csv,
-        super::events,
-        super::token,
+        calls::start,
+        calls::start_user,
+        calls::start_anonymous,
+        calls::start_service,
+        calls::stop,
+        calls::end,
+        calls::current,
+        calls::change,
+        calls::sessions,
+        calls::revoke,
+        calls::users,
+        calls::audit,
+        calls::audit_csv,
+        calls::events,
+        calls::token,
         openapi_json,
     ),
     components(schemas(Problem))
@@ -89,8 +86,11 @@ fn refusals(method: &str, path: &str) -> Vec<RejectionKind> {
     [own.0, own.1, ANY].concat()
 }
 
+/// The word that the calls are grouped by. Generators name clients after it, so it stays what it was.
+const TAG: &str = "super";
+
 /// The document for an API that is mounted there.
-pub(super) fn document(control_path: Option<&str>) -> Bytes {
+pub(super) fn document(mount: Option<&str>) -> Bytes {
     // Types of ours and of the library, which all can be written as JSON.
     let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
     document["info"]["version"] = env!("CARGO_PKG_VERSION").into();
@@ -99,6 +99,9 @@ pub(super) fn document(control_path: Option<&str>) -> Bytes {
         for (method, operation) in item.as_object_mut().into_iter().flatten() {
             if let Some(responses) = operation["responses"].as_object_mut() {
                 refuse(responses, refusals(method, path));
+            }
+            for tag in operation["tags"].as_array_mut().into_iter().flatten() {
+                *tag = TAG.into();
             }
             let parameters = operation
                 .get_mut("parameters")
@@ -111,7 +114,6 @@ pub(super) fn document(control_path: Option<&str>) -> Bytes {
     bodies::describe(&mut document);
     // The paths as they are called: a reader would make `/impersonation/` of a server `/impersonation` and a path `/`,
     // which is another one. Without a path of our own they are relative to where the document is.
-    let mount = control_path.map(|path| path.trim_end_matches('/'));
     document["servers"] = json!([{ "url": if mount.is_some() { "/" } else { "." } }]);
     if let (Some(mount), Some(paths)) = (mount, document["paths"].as_object_mut()) {
         let mounted = |(path, item): (String, Value)| match &*path {
@@ -139,8 +141,7 @@ fn refuse(responses: &mut Map<String, Value>, kinds: Vec<RejectionKind>) {
                 },
             })
         });
-        let rejection = crate::Rejection::new(kind, "");
-        let example = rejection.problem();
+        let example = Problem::example(kind);
         for content in ["application/json", "application/problem+json"] {
             let examples = &mut response["content"][content]["examples"];
             examples[kind.code()] = json!({ "value": example });

@@ -8,8 +8,7 @@ use std::{
 use axum::body::{Body, Bytes};
 use http_body::Frame;
 use tokio::sync::mpsc;
-
-use crate::BoxError;
+use tower_impersonation::BoxError;
 
 /// Where the task writes. `Err` cuts the body, so that the client sees that something is missing.
 pub(super) type Writer = mpsc::Sender<Result<Bytes, BoxError>>;

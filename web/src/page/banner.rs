@@ -3,13 +3,9 @@
 use std::{fmt::Write as _, time::Duration};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tower_impersonation::{Access, ActingAs, Subject};
 
-use super::wording::Wording;
-use crate::{
-    acting_as::ActingAs,
-    identity::{Access, Subject},
-    rejection::escape,
-};
+use super::{escape::escape, wording::Wording};
 
 /// Where the banner stays while the page scrolls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -71,7 +67,7 @@ pub(super) enum WayOut {
 impl WayOut {
     pub(super) fn new(control_path: Option<&str>, acting_as: &ActingAs, unmarked: &str) -> Self {
         match (control_path, acting_as.session()) {
-            (Some(path), Some(_)) => Self::End(format!("{}/end", path.trim_end_matches('/'))),
+            (Some(path), Some(_)) => Self::End(format!("{path}/end")),
             // `//host` would be another host.
             _ => Self::Unmarked(format!("/{}", unmarked.trim_start_matches(['/', '\\']))),
         }
@@ -90,14 +86,12 @@ impl<'a> BannerView<'a> {
         way_out: &'a WayOut,
     ) -> Self {
         let user = acting_as.user();
+        let name = user.and_then(|user| user.display_name());
+        let name = name.filter(|name| !name.trim().is_empty());
         let subject = match acting_as.subject() {
             Subject::Anonymous => wording.anonymous.clone().into_owned(),
             Subject::Service => wording.service.clone().into_owned(),
-            Subject::User(id) => {
-                let name = user.and_then(|user| user.display_name());
-                let name = name.filter(|name| !name.trim().is_empty());
-                name.unwrap_or(id.as_str()).to_owned()
-            }
+            subject => name.unwrap_or(subject.as_str()).to_owned(),
         };
         let login = user.and_then(|user| user.login());
         let plain = BannerText {
@@ -150,8 +144,9 @@ impl<'a> BannerView<'a> {
             let _ = write!(html, " {}", named("login", login));
         }
         let (class, access) = match self.access {
-            Access::ReadOnly => ("read-only", &words.read_only),
             Access::ReadWrite => ("read-write", &words.read_write),
+            // Whatever comes later says so by itself.
+            _ => ("read-only", &words.read_only),
         };
         let _ = write!(
             html,

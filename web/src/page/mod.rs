@@ -1,16 +1,17 @@
 //! The banner on acted pages (feature `page`): who is acted as, by whom, how far, until when, and the way out.
 //!
-//! [`Impersonation::page`] makes a layer that stands directly inside of
-//! [`ImpersonationLayer`](crate::ImpersonationLayer):
+//! [`page()`] makes a layer that stands directly inside of
+//! [`ImpersonationLayer`](tower_impersonation::ImpersonationLayer):
 //!
 //! ```
 //! use axum::Router;
 //! use tower_impersonation::Impersonation;
+//! use tower_impersonation_web::page;
 //!
 //! fn app(impersonation: &Impersonation, pages: Router) -> Router {
 //!     pages
-//!         .nest("/impersonation", impersonation.control())
-//!         .layer(impersonation.page())
+//!         .nest("/impersonation", page::assets())
+//!         .layer(page(impersonation))
 //!         .layer(impersonation.layer())
 //! }
 //! ```
@@ -31,53 +32,39 @@
 //! 7. There is no inline script and no inline style. Style and script are files of the control mount, and the tags
 //!    carry the nonce of the response's `Content-Security-Policy`. Where both are blocked, the banner reads and works as
 //!    plain HTML; only `form-action`, `sandbox` and a `<base>` on another host can keep its button from working.
-//! 8. Style and script need [`Builder::control_path`](crate::Builder::control_path), and the button a session. Without them
-//!    the way out is a link to the same page without the marker.
+//! 8. Style and script need [`Builder::control_path`], and the button a session. Without them
+//!    the way out is a link to the same page without the marker. What serves the two files there is
+//!    [`control()`](crate::control()), or [`assets`] where the HTTP API is not wanted.
 //!
 //! A page whose charset is declared by nothing but a `<meta>` should have it early: the two tags come before it.
-
-use std::{
-    fmt,
-    future::Future,
-    panic::{AssertUnwindSafe, catch_unwind},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
-
-use bytes::Bytes;
-use http::{
-    HeaderValue, Method, Request, Response, Uri,
-    header::{ACCEPT_ENCODING, ACCEPT_LANGUAGE},
-};
-use http_body::Body;
-use pin_project_lite::pin_project;
-use tower_layer::Layer;
-use tower_service::Service;
-
-pub(crate) use self::assets::assets;
-pub use self::{
-    banner::{BannerText, BannerView, Position},
-    body::PageBody,
-    wording::Wording,
-};
-use self::{
-    banner::{WayOut, ascii},
-    insert::Insertion,
-    response::{Html, Nonces, Not},
-    scan::Which,
-};
-use crate::{acting_as::ActingAs, impersonation::Impersonation, rejection::escape};
+//!
+//! [`Builder::control_path`]: tower_impersonation::Builder::control_path
 
 mod assets;
 mod banner;
 mod body;
+mod escape;
 mod insert;
 mod response;
 mod scan;
+mod service;
+mod visit;
 mod wording;
 
-/// Puts the banner into acted pages. Made by [`Impersonation::page`]; see [`page`](crate::page).
+use std::{fmt, sync::Arc};
+
+use tower_impersonation::Impersonation;
+use tower_layer::Layer;
+
+pub use self::{
+    assets::assets,
+    banner::{BannerText, BannerView, Position},
+    body::PageBody,
+    service::{Page, PageFuture},
+    wording::Wording,
+};
+
+/// Puts the banner into acted pages. Made by [`page()`]; see [the module](mod@crate::page).
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct PageLayer {
@@ -97,57 +84,28 @@ struct Settings {
 type Words = dyn Fn(Option<&str>) -> Wording + Send + Sync;
 type Template = dyn Fn(&BannerView<'_>) -> String + Send + Sync;
 
-/// The service that [`PageLayer`] makes.
-#[derive(Clone)]
-pub struct Page<S> {
-    inner: S,
-    settings: Arc<Settings>,
-}
-
-pin_project! {
-    /// The response future of [`Page`].
-    pub struct PageFuture<F> {
-        #[pin]
-        future: F,
-        visit: Option<Box<Visit>>,
-    }
-}
-
-/// What the response's banner needs of an acted request.
-struct Visit {
-    settings: Arc<Settings>,
-    acting_as: ActingAs,
-    which: Which,
-    method: Method,
-    uri: Uri,
-    language: Option<HeaderValue>,
-}
-
-// === impl Impersonation ===
-
-impl Impersonation {
-    /// The layer that puts the banner into acted pages. Directly inside of [`layer`](Self::layer); see
-    /// [`page`](crate::page).
-    ///
-    /// ```
-    /// use tower::Layer;
-    /// use tower_impersonation::{Impersonation, page::Page, Impersonate};
-    ///
-    /// fn service<S>(impersonation: &Impersonation, inner: S) -> Impersonate<Page<S>> {
-    ///     impersonation.layer().layer(impersonation.page().layer(inner))
-    /// }
-    /// ```
-    pub fn page(&self) -> PageLayer {
-        PageLayer {
-            settings: Arc::new(Settings {
-                impersonation: self.clone(),
-                wording: Arc::new(|_| Wording::english()),
-                template: None,
-                position: Position::Top,
-                banner: true,
-                script: true,
-            }),
-        }
+/// The layer that puts the banner into acted pages. Directly inside of [`Impersonation::layer`]; see
+/// [the module](mod@crate::page).
+///
+/// ```
+/// use tower::Layer;
+/// use tower_impersonation::{Impersonate, Impersonation};
+/// use tower_impersonation_web::page::{Page, page};
+///
+/// fn service<S>(impersonation: &Impersonation, inner: S) -> Impersonate<Page<S>> {
+///     impersonation.layer().layer(page(impersonation).layer(inner))
+/// }
+/// ```
+pub fn page(impersonation: &Impersonation) -> PageLayer {
+    PageLayer {
+        settings: Arc::new(Settings {
+            impersonation: impersonation.clone(),
+            wording: Arc::new(|_| Wording::english()),
+            template: None,
+            position: Position::Top,
+            banner: true,
+            script: true,
+        }),
     }
 }
 
@@ -160,10 +118,11 @@ impl PageLayer {
     /// A panic in it is caught; the banner is English then.
     ///
     /// ```
-    /// use tower_impersonation::{Impersonation, page::{PageLayer, Wording}};
+    /// use tower_impersonation::Impersonation;
+    /// use tower_impersonation_web::page::{PageLayer, Wording, page};
     ///
     /// fn layer(impersonation: &Impersonation) -> PageLayer {
-    ///     impersonation.page().with_wording(|language| {
+    ///     page(impersonation).with_wording(|language| {
     ///         let mut words = Wording::english();
     ///         if language.is_some_and(|language| language.starts_with("de")) {
     ///             words.language = "de".into();
@@ -191,10 +150,11 @@ impl PageLayer {
     /// A panic in it is caught; the page gets the default banner then.
     ///
     /// ```
-    /// use tower_impersonation::{Impersonation, page::PageLayer};
+    /// use tower_impersonation::Impersonation;
+    /// use tower_impersonation_web::page::{PageLayer, page};
     ///
     /// fn layer(impersonation: &Impersonation) -> PageLayer {
-    ///     impersonation.page().with_template(|view| {
+    ///     page(impersonation).with_template(|view| {
     ///         format!(
     ///             "<section class=\"my-banner\" {}>Seen as {} {} {}</section>",
     ///             view.root_attributes(),
@@ -215,10 +175,11 @@ impl PageLayer {
     /// Where the banner stays while the page scrolls. Default: [`Position::Top`].
     ///
     /// ```
-    /// use tower_impersonation::{Impersonation, page::{PageLayer, Position}};
+    /// use tower_impersonation::Impersonation;
+    /// use tower_impersonation_web::page::{PageLayer, Position, page};
     ///
     /// fn layer(impersonation: &Impersonation) -> PageLayer {
-    ///     impersonation.page().with_position(Position::Bottom)
+    ///     page(impersonation).with_position(Position::Bottom)
     /// }
     /// ```
     pub fn with_position(self, position: Position) -> Self {
@@ -229,10 +190,11 @@ impl PageLayer {
     /// a way out. Default: with the banner.
     ///
     /// ```
-    /// use tower_impersonation::{Impersonation, page::PageLayer};
+    /// use tower_impersonation::Impersonation;
+    /// use tower_impersonation_web::page::{PageLayer, page};
     ///
     /// fn layer(impersonation: &Impersonation) -> PageLayer {
-    ///     impersonation.page().without_banner()
+    ///     page(impersonation).without_banner()
     /// }
     /// ```
     pub fn without_banner(self) -> Self {
@@ -243,10 +205,11 @@ impl PageLayer {
     /// with the script.
     ///
     /// ```
-    /// use tower_impersonation::{Impersonation, page::PageLayer};
+    /// use tower_impersonation::Impersonation;
+    /// use tower_impersonation_web::page::{PageLayer, page};
     ///
     /// fn layer(impersonation: &Impersonation) -> PageLayer {
-    ///     impersonation.page().without_script()
+    ///     page(impersonation).without_script()
     /// }
     /// ```
     pub fn without_script(self) -> Self {
@@ -278,232 +241,6 @@ impl fmt::Debug for PageLayer {
             .field("script", &self.settings.script)
             .finish_non_exhaustive()
     }
-}
-
-// === impl Page ===
-
-impl<S> Page<S> {
-    /// The inner service.
-    pub fn get_ref(&self) -> &S {
-        &self.inner
-    }
-
-    /// The inner service.
-    pub fn get_mut(&mut self) -> &mut S {
-        &mut self.inner
-    }
-
-    /// The inner service.
-    pub fn into_inner(self) -> S {
-        self.inner
-    }
-}
-
-impl<S, ReqBody, ResBody> Service<Request<ReqBody>> for Page<S>
-where
-    S: Service<Request<ReqBody>, Response = Response<ResBody>>,
-    ResBody: Body,
-    ResBody::Data: From<Bytes>,
-{
-    type Response = Response<PageBody<ResBody>>;
-    type Error = S::Error;
-    type Future = PageFuture<S::Future>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    #[inline]
-    fn call(&mut self, mut request: Request<ReqBody>) -> Self::Future {
-        let visit = match request.extensions().get::<ActingAs>() {
-            None => None,
-            Some(acting_as) => Visit::new(&self.settings, acting_as.clone(), &mut request),
-        };
-        PageFuture {
-            future: self.inner.call(request),
-            visit,
-        }
-    }
-}
-
-impl<S: fmt::Debug> fmt::Debug for Page<S> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Page")
-            .field("inner", &self.inner)
-            .finish_non_exhaustive()
-    }
-}
-
-// === impl PageFuture ===
-
-impl<F, B, E> Future for PageFuture<F>
-where
-    F: Future<Output = Result<Response<B>, E>>,
-    B: Body,
-    B::Data: From<Bytes>,
-{
-    type Output = Result<Response<PageBody<B>>, E>;
-
-    #[inline]
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let response = ready!(this.future.poll(cx))?;
-        Poll::Ready(Ok(match this.visit.take() {
-            None => response.map(PageBody::passed),
-            Some(visit) => visit.show(response),
-        }))
-    }
-}
-
-impl<F> fmt::Debug for PageFuture<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PageFuture").finish_non_exhaustive()
-    }
-}
-
-// === impl Visit ===
-
-impl Visit {
-    /// `None` where the answer is no page.
-    #[cold]
-    fn new<B>(
-        settings: &Arc<Settings>,
-        acting_as: ActingAs,
-        request: &mut Request<B>,
-    ) -> Option<Box<Self>> {
-        if !settings.banner && !settings.script {
-            return None;
-        }
-        let which = response::which(request.headers())?;
-        // A layer inside of ours would hide the page from us. Those outside have seen it already.
-        request.headers_mut().remove(ACCEPT_ENCODING);
-        Some(Box::new(Self {
-            settings: settings.clone(),
-            acting_as,
-            which,
-            method: request.method().clone(),
-            uri: request.uri().clone(),
-            language: request.headers().get(ACCEPT_LANGUAGE).cloned(),
-        }))
-    }
-
-    /// The response with the banner, if it is a page.
-    fn show<B>(&self, response: Response<B>) -> Response<PageBody<B>>
-    where
-        B: Body,
-        B::Data: From<Bytes>,
-    {
-        let (mut parts, body) = response.into_parts();
-        let html = match response::html(&self.method, &parts) {
-            Ok(html) => html,
-            Err(not) => {
-                if let (Not::Able(reason), Which::Any) = (not, self.which) {
-                    tracing::warn!(
-                        target: "tower_impersonation",
-                        path = self.uri.path(),
-                        reason,
-                        "an acted page has no banner"
-                    );
-                }
-                return Response::from_parts(parts, PageBody::passed(body));
-            }
-        };
-        response::forget_bytes(&mut parts.headers);
-        if self.method == Method::HEAD {
-            return Response::from_parts(parts, PageBody::passed(body));
-        }
-        let insertion = self.insertion(html, &Nonces::of(&parts.headers));
-        Response::from_parts(parts, PageBody::with(body, insertion))
-    }
-
-    fn insertion(&self, html: Html, nonces: &Nonces) -> Insertion {
-        let namespace = if html.is_xml {
-            " xmlns=\"http://www.w3.org/1999/xhtml\""
-        } else {
-            ""
-        };
-        let banner = if self.settings.banner {
-            // In a document that gives its own elements a prefix, ours would be none of HTML's.
-            let banner = self.banner();
-            banner.replacen("<aside ", &format!("<aside{namespace} "), 1)
-        } else {
-            String::new()
-        };
-        Insertion {
-            head: ascii(&self.head(namespace, nonces)),
-            banner: ascii(&banner),
-            which: self.which,
-            is_xml: html.is_xml,
-            declared: html.declared,
-        }
-    }
-
-    /// Style and script.
-    fn head(&self, namespace: &str, nonces: &Nonces) -> String {
-        let inner = &self.settings.impersonation.inner;
-        let Some(path) = inner.control_path.as_deref() else {
-            return String::new();
-        };
-        let path = escape(path.trim_end_matches('/'));
-        let attribute = |name: &str, value: Option<&str>| match value {
-            Some(value) => format!(" {name}=\"{}\"", escape(value)),
-            None => String::new(),
-        };
-        let mut head = String::new();
-        if self.settings.banner {
-            head += &format!(
-                "<link{namespace} rel=\"stylesheet\" href=\"{path}/page.css?v={}\"{}/>",
-                assets::STYLE.version(),
-                attribute("nonce", nonces.style.as_deref()),
-            );
-        }
-        if self.settings.script {
-            let (parameter, header) = inner.sources.names();
-            let is_sticky = inner.watch.is_some_and(|watch| watch.sticky);
-            head += &format!(
-                "<script{namespace} src=\"{path}/page.js?v={}\"{}{}{}{}{}></script>",
-                assets::SCRIPT.version(),
-                attribute("data-parameter", parameter),
-                attribute("data-header", header),
-                attribute("data-subject", Some(self.acting_as.subject().as_str())),
-                attribute("data-sticky", is_sticky.then_some("")),
-                attribute("nonce", nonces.script.as_deref()),
-            );
-        }
-        head
-    }
-
-    fn banner(&self) -> String {
-        let settings = &self.settings;
-        let inner = &settings.impersonation.inner;
-        let language = self.language.as_ref().and_then(|value| value.to_str().ok());
-        let wording = unbroken("wording", || (settings.wording)(language)).unwrap_or_default();
-        let unmarked = inner.sources.without_marker(&self.uri);
-        let unmarked = unmarked.path_and_query().map_or("/", |path| path.as_str());
-        let way_out = WayOut::new(inner.control_path.as_deref(), &self.acting_as, unmarked);
-        // Without the time there is no time left to show; the session does not depend on it.
-        let now = inner.clock.now().ok();
-        let view = BannerView::new(
-            &self.acting_as,
-            now,
-            settings.position,
-            language,
-            &wording,
-            &way_out,
-        );
-        let template = settings.template.as_deref();
-        let own = template.and_then(|template| unbroken("template", || template(&view)));
-        own.unwrap_or_else(|| view.default_html())
-    }
-}
-
-/// Calls the host's code; whoever acts has to know it all the same when that panics.
-fn unbroken<T>(what: &'static str, call: impl FnOnce() -> T) -> Option<T> {
-    let answer = catch_unwind(AssertUnwindSafe(call)).ok();
-    if answer.is_none() {
-        tracing::error!(target: "tower_impersonation", what, "the banner's is the default: it panicked");
-    }
-    answer
 }
 
 #[cfg(test)]

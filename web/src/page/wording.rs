@@ -8,7 +8,7 @@ use std::borrow::Cow;
 /// placeholder is missing, it comes last. Text only: markup is escaped.
 ///
 /// ```
-/// use tower_impersonation::page::Wording;
+/// use tower_impersonation_web::page::Wording;
 ///
 /// let mut german = Wording::english();
 /// german.language = "de".into();

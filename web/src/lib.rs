@@ -1,0 +1,74 @@
+//! The web side of [tower-impersonation](tower_impersonation): what people and other programs meet of it, with axum.
+//!
+//! Everything here stands on the public API of the core alone, above all on [`Impersonation::admin`] and
+//! [`Impersonation::signed_in`], so the same can be written for another framework.
+//!
+//! ```
+//! use axum::Router;
+//! use tower_impersonation::{
+//!     Actor, Caller, Decision, Grant, Impersonation, Rank, UserId, audit::MemorySink, checker_fn,
+//!     session::MemorySessions,
+//! };
+//!
+//! # fn main() -> Result<(), tower_impersonation::ConfigError> {
+//! let checker = checker_fn(
+//!     |parts| match parts.extensions.get::<UserId>() {
+//!         Some(id) => Caller::Admin(Actor::new(id.clone(), Rank(20))),
+//!         None => Caller::Anonymous,
+//!     },
+//!     |_actor, _subject, _parts| Decision::Allow(Grant::read_only()),
+//! );
+//! let impersonation = Impersonation::builder(checker, MemorySink::default())
+//!     .sessions(MemorySessions::new())
+//!     .control_path("/impersonation")
+//!     .console_path("/admin/impersonation")
+//!     .build()?;
+//!
+//! let app: Router = Router::new();                                // your own pages
+//! # #[cfg(all(feature = "console", feature = "page"))]
+//! # let app: Router = {
+//! # use tower_impersonation_web::{console, control, page};
+//! let app: Router = app
+//!     .nest("/impersonation", control(&impersonation))            // start, stop, current, list
+//!     .nest("/admin/impersonation", console(&impersonation))      // the same for people
+//!     .layer(page(&impersonation))                                // the banner, directly inside of the next one
+//!     .layer(impersonation.layer());
+//! # app
+//! # };
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Features
+//!
+//! None is on by default.
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `control` | the HTTP API with its OpenAPI document: [`control()`], [module](mod@control) |
+//! | `console` | the admin pages, people, sessions, trail and summary: [`console()`], [module](mod@console) |
+//! | `page` | the banner on acted pages, and the script that keeps the marker: [`page()`], [module](mod@page) |
+//! | `full` | all of them |
+//!
+//! [`Impersonation::admin`]: tower_impersonation::Impersonation::admin
+//! [`Impersonation::signed_in`]: tower_impersonation::Impersonation::signed_in
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+#[cfg(any(feature = "console", feature = "page"))]
+mod asset;
+
+#[cfg(feature = "control")]
+pub mod control;
+
+#[cfg(feature = "console")]
+pub mod console;
+
+#[cfg(feature = "page")]
+pub mod page;
+
+#[cfg(feature = "console")]
+pub use self::console::console;
+#[cfg(feature = "control")]
+pub use self::control::control;
+#[cfg(feature = "page")]
+pub use self::page::{PageLayer, page};
