@@ -4,7 +4,7 @@ use http::{HeaderValue, header};
 use tower_impersonation::{DirectoryUser, Rank, page::Wording};
 
 use super::{PAGE, acting_desk, answer, at_path, html, ours, shown, text};
-use crate::support::{ADMIN, MINUTE, desk_with, get, id, sessionless};
+use crate::support::{ADMIN, MINUTE, desk_with, get, id, sessionless, with};
 
 #[tokio::test]
 async fn the_banner_says_who_by_whom_how_far_and_until_when_and_leads_out() {
@@ -58,7 +58,7 @@ async fn the_banner_names_those_who_are_no_users_and_writing_access() {
 
     // No session, so there is nothing to end: the way out is the page without the marker.
     let alone = sessionless(|builder| builder.control_path("/impersonation"));
-    let tests = [
+    let cases = [
         (
             "/a?as=~anon&b=1",
             ">an anonymous visitor</bdi>",
@@ -72,7 +72,7 @@ async fn the_banner_names_those_who_are_no_users_and_writing_access() {
             "href=\"/evil.example/\"",
         ),
     ];
-    for (target, who, link) in tests {
+    for (target, who, link) in cases {
         let page = answer(&alone, alone.handle.page(), get("root", target), html(PAGE)).await;
         let page = text(page).await;
         assert!(page.contains(who), "{page}");
@@ -123,8 +123,7 @@ async fn style_and_script_stand_first_in_the_head_and_say_where_the_marker_goes(
         desk.start("ada", "ines").await.unwrap();
         let mut request = get("ada", target);
         if target == "/" {
-            let ines = HeaderValue::from_static("ines");
-            request.headers_mut().insert("act-as", ines);
+            request = with(request, &[("act-as", "ines")]);
         }
         let page = text(answer(&desk, desk.handle.page(), request, html(PAGE)).await).await;
         assert!(page.contains(&format!(" {expected}></script>")), "{page}");

@@ -1,10 +1,9 @@
 //! What the host sets: the words and their language, a template of its own, the parts and their place.
 
-use http::{HeaderValue, header};
 use tower_impersonation::page::{Position, Wording};
 
 use super::{PAGE, acting_desk, answer, html, ours, shown, text};
-use crate::support::get;
+use crate::support::{get, with};
 
 #[tokio::test]
 async fn the_words_follow_the_language_of_the_actor() {
@@ -18,11 +17,8 @@ async fn the_words_follow_the_language_of_the_actor() {
         }
         words
     });
-    let mut request = get("ada", "/?as=ines");
-    let language = HeaderValue::from_static("he-IL, en;q=0.5");
-    request
-        .headers_mut()
-        .insert(header::ACCEPT_LANGUAGE, language);
+    let language = [("accept-language", "he-IL, en;q=0.5")];
+    let request = with(get("ada", "/?as=ines"), &language);
     let shown_to_ada = text(answer(&desk, page.clone(), request, html(PAGE)).await).await;
     assert!(
         shown_to_ada.contains("lang=\"he\" dir=\"rtl\""),

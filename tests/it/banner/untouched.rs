@@ -12,7 +12,7 @@ use http_body_util::Full;
 use tower::{Layer, ServiceExt, service_fn};
 
 use super::{HTML, PAGE, acting_desk, answer, html, text};
-use crate::support::{Req, ask, get};
+use crate::support::{Req, ask, get, with};
 
 #[tokio::test]
 async fn r1_what_is_not_acted_passes_as_it_is() {
@@ -30,9 +30,7 @@ async fn r1_what_is_not_acted_passes_as_it_is() {
     });
     let app = desk.handle.layer().layer(desk.handle.page().layer(app));
     for (target, is_acted) in [("/", false), ("/?as=ines", true)] {
-        let mut request = get("ada", target);
-        let gzip = HeaderValue::from_static("gzip");
-        request.headers_mut().insert(header::ACCEPT_ENCODING, gzip);
+        let request = with(get("ada", target), &[("accept-encoding", "gzip")]);
         let response = app.clone().oneshot(request).await.unwrap();
         // A layer inside would compress the page, and hide it from ours.
         let accepts = seen.lock().unwrap().contains_key(header::ACCEPT_ENCODING);
@@ -54,33 +52,33 @@ async fn r1_what_is_not_acted_passes_as_it_is() {
 
 #[tokio::test]
 async fn only_pages_get_it_on_any_status() {
-    struct Test {
+    struct Case {
         status: u16,
         headers: &'static [(&'static str, &'static str)],
         has_banner: bool,
     }
-    let test = |status, headers, has_banner| Test {
+    let case = |status, headers, has_banner| Case {
         status,
         headers,
         has_banner,
     };
-    let tests = [
-        test(200, &[("content-type", HTML)], true),
-        test(404, &[("content-type", HTML)], true),
-        test(500, &[("content-type", HTML)], true),
-        test(
+    let cases = [
+        case(200, &[("content-type", HTML)], true),
+        case(404, &[("content-type", HTML)], true),
+        case(500, &[("content-type", HTML)], true),
+        case(
             206,
             &[("content-type", HTML), ("content-range", "bytes 0-9/99")],
             false,
         ),
-        test(304, &[("content-type", HTML)], false),
-        test(200, &[("content-type", "application/json")], false),
-        test(
+        case(304, &[("content-type", HTML)], false),
+        case(200, &[("content-type", "application/json")], false),
+        case(
             200,
             &[("content-type", HTML), ("content-encoding", "gzip")],
             false,
         ),
-        test(
+        case(
             200,
             &[
                 ("content-type", HTML),
@@ -90,27 +88,27 @@ async fn only_pages_get_it_on_any_status() {
         ),
     ];
     let desk = acting_desk().await;
-    for test in tests {
+    for case in cases {
         let mut response = Response::builder()
-            .status(test.status)
+            .status(case.status)
             .header("etag", "\"a\"");
-        for (name, value) in test.headers {
+        for (name, value) in case.headers {
             response = response.header(*name, *value);
         }
         let response = response.header("content-length", PAGE.len());
         let response = response.body(Full::new(Bytes::from(PAGE))).unwrap();
         let response = answer(&desk, desk.handle.page(), get("ada", "/?as=ines"), response).await;
-        let name = format!("{} {:?}", test.status, test.headers);
-        assert_eq!(response.status(), test.status, "{name}");
+        let name = format!("{} {:?}", case.status, case.headers);
+        assert_eq!(response.status(), case.status, "{name}");
         // What speaks of other bytes is gone, and only then.
         for header in ["etag", "content-length"] {
             assert_eq!(
                 response.headers().contains_key(header),
-                !test.has_banner,
+                !case.has_banner,
                 "{name}: {header}"
             );
         }
-        assert_eq!(text(response).await != PAGE, test.has_banner, "{name}");
+        assert_eq!(text(response).await != PAGE, case.has_banner, "{name}");
     }
 }
 
@@ -148,7 +146,7 @@ async fn every_header_about_the_bytes_is_gone_also_for_head() {
 
 #[tokio::test]
 async fn parts_of_pages_and_what_is_no_page_stay_as_they_are() {
-    let tests = [
+    let cases = [
         (Some("document"), "<li>x", true),
         (Some("iframe"), "<li>x", true),
         (None, "<li>x", true),
@@ -162,12 +160,10 @@ async fn parts_of_pages_and_what_is_no_page_stay_as_they_are() {
         ),
     ];
     let desk = acting_desk().await;
-    for (dest, page, has_banner) in tests {
+    for (dest, page, has_banner) in cases {
         let mut request = get("ada", "/?as=ines");
         if let Some(dest) = dest {
-            request
-                .headers_mut()
-                .insert("sec-fetch-dest", HeaderValue::from_static(dest));
+            request = with(request, &[("sec-fetch-dest", dest)]);
         }
         let shown = text(answer(&desk, desk.handle.page(), request, html(page)).await).await;
         assert_eq!(shown != page, has_banner, "{dest:?} {page}");

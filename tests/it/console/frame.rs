@@ -76,7 +76,7 @@ async fn links_lead_to_where_it_is_mounted() {
     let nested = Router::new().nest("/a/b", desk.handle.console());
     let service = Router::new().nest_service("/a/b", desk.handle.console());
     let root = desk.handle.console();
-    let tests = [
+    let cases = [
         (&nested, "/a/b", "/a/b"),
         (&nested, "/a/b/sessions", "/a/b"),
         (&nested, "/a/b/sessions/x", "/a/b"),
@@ -87,7 +87,7 @@ async fn links_lead_to_where_it_is_mounted() {
         (&root, "/", ""),
         (&root, "/sessions", ""),
     ];
-    for (app, path, base) in tests {
+    for (app, path, base) in cases {
         let console = Console {
             desk: desk.clone(),
             app: app.clone(),

@@ -90,7 +90,7 @@ async fn r7_whom_one_may_not_act_as_has_no_form() {
             .with_display_name("Kim Secret")
             .not_impersonable_because("opted out"),
     );
-    let tests = [
+    let cases = [
         ("mia", 403, RejectionKind::Denied),
         ("kim", 403, RejectionKind::Denied),
         ("root", 403, RejectionKind::Denied),
@@ -100,7 +100,7 @@ async fn r7_whom_one_may_not_act_as_has_no_form() {
         ("", 400, RejectionKind::InvalidRequest),
         ("%00", 400, RejectionKind::InvalidRequest),
     ];
-    for (whom, status, kind) in tests {
+    for (whom, status, kind) in cases {
         let page = console.get("ada", &format!("/start?subject={whom}")).await;
         page.is(status, Some(kind))
             .says_not("opted out")
@@ -133,7 +133,7 @@ async fn r7_whom_one_may_not_act_as_has_no_form() {
 
 #[tokio::test]
 async fn s1_a_refused_start_comes_back_with_everything_typed() {
-    struct Test {
+    struct Case {
         name: &'static str,
         reason: &'static str,
         ticket: String,
@@ -144,7 +144,7 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
         field: &'static str,
         message: &'static str,
     }
-    let test = Test {
+    let case = Case {
         name: "blank reason",
         reason: " \n ",
         ticket: "a\"<b>".to_owned(),
@@ -154,32 +154,32 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
         field: "reason",
         message: "The reason must not be blank.",
     };
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             name: "no reason",
             reason: "",
             message: "The reason is missing.",
-            ticket: test.ticket.clone(),
-            ..test
+            ticket: case.ticket.clone(),
+            ..case
         },
-        Test {
+        Case {
             name: "long ticket",
             reason: "\nwhy </textarea><script>alert(1)</script>",
             ticket: "x".repeat(129),
             field: "ticket",
             message: "The ticket must not be longer than 128 characters.",
-            ..test
+            ..case
         },
-        Test {
+        Case {
             name: "odd duration",
             reason: "why",
             ticket: "7".to_owned(),
             duration: "soon",
             field: "duration",
             message: "The duration must be a whole number from 1 to 999999999.",
-            ..test
+            ..case
         },
-        Test {
+        Case {
             name: "barred meanwhile",
             reason: "why",
             ticket: "7".to_owned(),
@@ -187,9 +187,9 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
             kind: RejectionKind::Denied,
             field: "",
             message: "You may not act as this user.",
-            ..test
+            ..case
         },
-        Test {
+        Case {
             name: "gone meanwhile",
             reason: "why",
             ticket: "7".to_owned(),
@@ -197,9 +197,9 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
             kind: RejectionKind::SubjectNotFound,
             field: "",
             message: "User not found",
-            ..test
+            ..case
         },
-        Test {
+        Case {
             name: "store",
             reason: "why",
             ticket: "7".to_owned(),
@@ -207,72 +207,72 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
             kind: RejectionKind::Unavailable,
             field: "",
             message: "Impersonation is unavailable; nothing was done.",
-            ..test
+            ..case
         },
-        test,
+        case,
     ];
-    for test in tests {
+    for case in cases {
         let console = Console::new();
-        match test.name {
+        match case.name {
             "barred meanwhile" => console.desk.cast.bar("ines"),
             "gone meanwhile" => drop(console.desk.cast.users.remove(&id("ines"))),
             "store" => console.desk.world.trouble("check", How::Fail),
             _ => {}
         }
         let typed = form(&[
-            ("reason", test.reason),
-            ("ticket", &test.ticket),
+            ("reason", case.reason),
+            ("ticket", &case.ticket),
             ("access", "read_write"),
-            ("duration", test.duration),
+            ("duration", case.duration),
             ("next", "/orders/7"),
         ]);
         let page = console.post("ada", "/start?subject=ines", &typed).await;
-        page.is(test.status, Some(test.kind));
-        assert_eq!(page.textarea("reason"), test.reason, "{}", test.name);
+        page.is(case.status, Some(case.kind));
+        assert_eq!(page.textarea("reason"), case.reason, "{}", case.name);
         assert_eq!(
             page.field("ticket").get("value"),
-            test.ticket,
+            case.ticket,
             "{}",
-            test.name
+            case.name
         );
         assert_eq!(
             page.field("next").get("value"),
             "/orders/7",
             "{}",
-            test.name
+            case.name
         );
         let checked = page
             .all("input")
             .into_iter()
             .find(|input| input.has("checked"));
-        assert_eq!(checked.unwrap().get("value"), "read_write", "{}", test.name);
+        assert_eq!(checked.unwrap().get("value"), "read_write", "{}", case.name);
         let chosen = page
             .all("option")
             .into_iter()
             .find(|option| option.has("selected"));
-        let kept = if test.duration == "soon" {
+        let kept = if case.duration == "soon" {
             ""
         } else {
-            test.duration
+            case.duration
         };
-        assert_eq!(chosen.unwrap().get("value"), kept, "{}", test.name);
-        match test.field {
+        assert_eq!(chosen.unwrap().get("value"), kept, "{}", case.name);
+        match case.field {
             "" => {
-                page.says(test.message);
+                page.says(case.message);
                 let alert = page
                     .all("div")
                     .into_iter()
                     .find(|div| div.get("role") == "alert");
-                assert!(alert.unwrap().has("autofocus"), "{}", test.name);
+                assert!(alert.unwrap().has("autofocus"), "{}", case.name);
             }
-            field => assert_eq!(page.problem_of(field), test.message),
+            field => assert_eq!(page.problem_of(field), case.message),
         }
         let fields = ["reason", "ticket", "duration"];
         let wrong = fields
             .iter()
             .filter(|f| page.field(f).has("aria-invalid"))
             .count();
-        assert_eq!(wrong, usize::from(!test.field.is_empty()), "{}", test.name);
+        assert_eq!(wrong, usize::from(!case.field.is_empty()), "{}", case.name);
         assert!(console.desk.active().await.is_empty());
     }
 }

@@ -5,7 +5,8 @@ use axum::body::Body;
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
-use super::{Api, ROUTES, form, request, with};
+use super::{Api, ROUTES, form, request};
+use crate::support::with;
 
 #[tokio::test]
 async fn a_form_is_answered_with_303_and_a_refusal_in_the_form_that_the_client_reads() {
@@ -20,7 +21,10 @@ async fn a_form_is_answered_with_303_and_a_refusal_in_the_form_that_the_client_r
         (StatusCode::SEE_OTHER, &HeaderValue::from_static("/"))
     );
     let json = api
-        .send(with(form("ada", "/", fields), "accept", "application/json"))
+        .send(with(
+            form("ada", "/", fields),
+            &[("accept", "application/json")],
+        ))
         .await;
     assert_eq!(json.ok()["session"]["target_user_id"], "ines");
     // `next` off this host is ignored.
@@ -58,7 +62,7 @@ async fn a_form_is_answered_with_303_and_a_refusal_in_the_form_that_the_client_r
             ("get", "/users"),
         ] {
             let refused = api
-                .send(with(request(method, "", path, None), "accept", accept))
+                .send(with(request(method, "", path, None), &[("accept", accept)]))
                 .await;
             assert_eq!(refused.status, StatusCode::UNAUTHORIZED, "{method} {path}");
             assert_eq!(
@@ -74,11 +78,9 @@ async fn a_body_of_another_type_or_size_is_refused_and_an_empty_one_has_no_type(
     let api = Api::new().await;
     let start = json!({"target_user_id": "ines", "reason": "r"}).to_string();
     for content_type in ["text/plain", "multipart/form-data", ""] {
-        let mut request = request("post", "ada", "/", None);
-        request
-            .headers_mut()
-            .insert("content-type", HeaderValue::from_static(content_type));
-        *request.body_mut() = Body::from(start.clone());
+        let headers = [("content-type", content_type)];
+        let request = with(request("post", "ada", "/", None), &headers);
+        let request = request.map(|_| Body::from(start.clone()));
         let (status, error) = api.send(request).await.refusal();
         assert!(
             status == 400 && error.contains("`Content-Type`"),
@@ -96,13 +98,9 @@ async fn a_body_of_another_type_or_size_is_refused_and_an_empty_one_has_no_type(
     }
     for content_type in ["application/json", "text/plain", "nonsense"] {
         api.start("ada", "ines").await;
-        api.send(with(
-            request("post", "ada", "/end", None),
-            "content-type",
-            content_type,
-        ))
-        .await
-        .ok();
+        let headers = [("content-type", content_type)];
+        let end = with(request("post", "ada", "/end", None), &headers);
+        api.send(end).await.ok();
     }
 }
 
@@ -116,44 +114,36 @@ async fn nothing_changes_because_another_site_asks() {
     for (method, path) in unsafe_routes {
         let path = path.replace("{id}", session);
         let body = json!({"target_user_id": "otto", "reason": "r"});
-        let evil = || request(method, "ada", &path, Some(body.clone()));
-        let old_browser = with(
-            with(evil(), "origin", "https://evil.example"),
-            "host",
-            "shop.example",
-        );
-        for request in [
-            with(evil(), "sec-fetch-site", "cross-site"),
-            with(evil(), "sec-fetch-site", "same-site"),
-            old_browser,
-        ] {
-            let answer = api.send(request).await;
+        let evil = |headers: &[(&'static str, &str)]| {
+            with(request(method, "ada", &path, Some(body.clone())), headers)
+        };
+        let from_elsewhere: [&[(&str, &str)]; 3] = [
+            &[("sec-fetch-site", "cross-site")],
+            &[("sec-fetch-site", "same-site")],
+            // As an old browser says it.
+            &[("origin", "https://evil.example"), ("host", "shop.example")],
+        ];
+        for headers in from_elsewhere {
+            let answer = api.send(evil(headers)).await;
             assert_eq!(
                 (answer.status.as_u16(), answer.code()),
                 (403, "cross_site".to_owned()),
                 "{method} {path}"
             );
         }
-        let page = with(
-            with(evil(), "sec-fetch-site", "cross-site"),
-            "sec-fetch-mode",
-            "navigate",
-        );
-        let page = api.send(page).await;
-        assert_eq!(
-            page.headers["content-type"], "text/html; charset=utf-8",
-            "{method} {path}"
-        );
-        let problem = with(
-            with(evil(), "sec-fetch-site", "cross-site"),
-            "accept",
-            "application/problem+json",
-        );
-        let problem = api.send(problem).await;
-        assert_eq!(
-            problem.headers["content-type"], "application/problem+json",
-            "{method} {path}"
-        );
+        for (name, value, content_type) in [
+            ("sec-fetch-mode", "navigate", "text/html; charset=utf-8"),
+            (
+                "accept",
+                "application/problem+json",
+                "application/problem+json",
+            ),
+        ] {
+            let headers = [("sec-fetch-site", "cross-site"), (name, value)];
+            let answer = api.send(evil(&headers)).await;
+            let found = &answer.headers["content-type"];
+            assert_eq!(found, content_type, "{method} {path}");
+        }
     }
     assert_eq!(api.get("root", "/sessions").await.ok(), before);
     let trail = api.desk.trail().await;
@@ -176,13 +166,11 @@ async fn what_is_not_there_is_refused_in_the_same_form() {
     ] {
         let answer = api.get("ada", path).await;
         assert_eq!(answer.refusal(), (404, "Not found".to_owned()), "{path}");
-        let page = api
-            .send(with(
-                request("get", "ada", path, None),
-                "accept",
-                "text/html",
-            ))
-            .await;
+        let navigation = with(
+            request("get", "ada", path, None),
+            &[("accept", "text/html")],
+        );
+        let page = api.send(navigation).await;
         assert_eq!(page.headers["content-type"], "text/html; charset=utf-8");
     }
 }

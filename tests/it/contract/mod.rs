@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Body};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use time::format_description::well_known::Rfc3339;
 use tower::ServiceExt;
 use tower_impersonation::{Builder, session::MemorySessions, token::Tokens};
 
-use crate::support::{Desk, LateReader, provider};
+use crate::support::{Desk, LateReader, provider, with};
 
 mod audit;
 mod change;
@@ -321,18 +321,8 @@ fn request(method: &str, who: &str, path: &str, json: Option<Value>) -> Request<
 }
 
 fn form(who: &str, path: &str, fields: &str) -> Request<Body> {
-    let mut request = request("post", who, path, None);
-    let form = HeaderValue::from_static("application/x-www-form-urlencoded");
-    request.headers_mut().insert("content-type", form);
-    *request.body_mut() = Body::from(fields.to_owned());
-    request
-}
-
-fn with(mut request: Request<Body>, name: &'static str, value: &'static str) -> Request<Body> {
-    request
-        .headers_mut()
-        .insert(name, HeaderValue::from_static(value));
-    request
+    let form = [("content-type", "application/x-www-form-urlencoded")];
+    with(request("post", who, path, None), &form).map(|_| Body::from(fields.to_owned()))
 }
 
 async fn body(app: &Router, request: Request<Body>) -> Answer {

@@ -1,10 +1,10 @@
 //! S1, S3: the calls that start a session and tell of it, with every field, every null and every refusal.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::json;
 
 use super::{Api, request};
-use crate::support::{MINUTE, customer};
+use crate::support::{MINUTE, customer, with};
 
 #[tokio::test]
 async fn start_current_and_stop_have_every_field_and_null_of_the_contract() {
@@ -18,11 +18,11 @@ async fn start_current_and_stop_have_every_field_and_null_of_the_contract() {
         "target_user_id": "ines", "reason": " ticket 4711 ", "access": "read_write", "ticket": "T-1",
         "duration": 600, "next": "/orders?page=2",
     });
-    let mut request = request("post", "ada", "/", Some(body));
-    request
-        .headers_mut()
-        .insert("user-agent", HeaderValue::from_static("test/1"));
-    let started = api.send(request).await.ok();
+    let request = request("post", "ada", "/", Some(body));
+    let started = api
+        .send(with(request, &[("user-agent", "test/1")]))
+        .await
+        .ok();
     let session = json!({
         "id": started["session"]["id"], "admin_user_id": "ada", "target_user_id": "ines",
         "impersonation_type": "user", "target_role": "customer", "access": "read_write",
@@ -109,7 +109,7 @@ async fn each_way_to_name_the_subject_starts() {
 async fn a_start_is_refused_with_the_words_of_the_contract() {
     let api = Api::new().await;
     let body = |target: &str| json!({"target_user_id": target, "reason": "ticket 4711"});
-    let tests = [
+    let cases = [
         ("", "/", body("ines"), 401, "Unauthorized"),
         ("mia", "/", body("ines"), 403, "Only an admin"),
         ("ada", "/", body("ada"), 400, "Cannot impersonate yourself"),
@@ -210,7 +210,7 @@ async fn a_start_is_refused_with_the_words_of_the_contract() {
         ),
         ("ada", "/", json!(["ines"]), 400, ""),
     ];
-    for (who, path, body, status, words) in tests {
+    for (who, path, body, status, words) in cases {
         let answer = api.call("post", who, path, Some(body.clone())).await;
         let (found, error) = answer.refusal();
         assert_eq!(found, status, "{who} {path} {body}: {error}");

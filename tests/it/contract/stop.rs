@@ -6,7 +6,8 @@ use http::StatusCode;
 use serde_json::json;
 use tower_impersonation::session::Session;
 
-use super::{Api, form, with};
+use super::{Api, form};
+use crate::support::with;
 
 // === Start, current, stop ===
 
@@ -95,7 +96,7 @@ async fn a_form_that_finds_nothing_left_to_end_leads_out_all_the_same() {
     // Programs are told; and what is wrong is wrong in a form, too.
     let told = api.call("post", "ada", "/end", None).await;
     assert_eq!(told.code(), "no_active_session");
-    let accepting = with(form("ada", "/end", ""), "accept", "application/json");
+    let accepting = with(form("ada", "/end", ""), &[("accept", "application/json")]);
     assert_eq!(api.send(accepting).await.code(), "no_active_session");
     let wrong = api.send(form("ada", "/end", "session_id=x")).await;
     assert_eq!(wrong.code(), "invalid_request");

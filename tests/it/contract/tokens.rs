@@ -1,10 +1,10 @@
 //! S4: a start hands out tokens, a refresh gives new ones, and the end of the session ends both.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use super::{Api, api, form};
-use crate::support::{MINUTE, Req, get};
+use crate::support::{MINUTE, Req, get, with};
 
 #[tokio::test]
 async fn a_start_hands_out_tokens_and_a_refresh_more_of_them() {
@@ -78,8 +78,6 @@ async fn without_tokens_set_there_is_nothing_to_refresh() {
 }
 
 fn bearer(token: &str) -> Req {
-    let mut request = get("", "/orders");
-    let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
-    request.headers_mut().insert("authorization", value);
-    request
+    let bearer = format!("Bearer {token}");
+    with(get("", "/orders"), &[("authorization", &bearer)])
 }

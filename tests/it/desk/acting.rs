@@ -149,38 +149,38 @@ async fn r12_excluded_paths_run_as_the_actor() {
 
 #[tokio::test]
 async fn r3_malformed_markers_are_refused_over_http() {
-    struct Test {
+    struct Case {
         query: &'static str,
         headers: &'static [(&'static str, &'static str)],
         status: u16,
     }
-    let test = |query, headers, status| Test {
+    let case = |query, headers, status| Case {
         query,
         headers,
         status,
     };
-    let tests = [
-        test("?%61s=ines", &[], 200),
-        test("?as=in%65s", &[], 200),
-        test("?AS=ines", &[], 200),
-        test("?as=ines", &[("act-as", "ines")], 200),
-        test("?as=", &[], 400),
-        test("?as", &[], 400),
-        test("?as=ines&as=ines", &[], 400),
-        test("?as=%zz", &[], 400),
-        test("?as=%00", &[], 400),
-        test("?as=ines", &[("act-as", "otto")], 400),
-        test("", &[("act-as", "ines"), ("act-as", "ines")], 400),
-        test("?as=ines", &[("connection", "close, Act-As")], 400),
-        test("", &[("act-as-reason", "no marker")], 400),
+    let cases = [
+        case("?%61s=ines", &[], 200),
+        case("?as=in%65s", &[], 200),
+        case("?AS=ines", &[], 200),
+        case("?as=ines", &[("act-as", "ines")], 200),
+        case("?as=", &[], 400),
+        case("?as", &[], 400),
+        case("?as=ines&as=ines", &[], 400),
+        case("?as=%zz", &[], 400),
+        case("?as=%00", &[], 400),
+        case("?as=ines", &[("act-as", "otto")], 400),
+        case("", &[("act-as", "ines"), ("act-as", "ines")], 400),
+        case("?as=ines", &[("connection", "close, Act-As")], 400),
+        case("", &[("act-as-reason", "no marker")], 400),
     ];
     let desk = Desk::open().await;
     desk.started("ada", "ines", "read_only").await;
-    for Test {
+    for Case {
         query,
         headers,
         status,
-    } in tests
+    } in cases
     {
         let mut call = desk.call("ada", Method::GET, &format!("/api/me{query}"));
         for (name, value) in headers {

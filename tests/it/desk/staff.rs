@@ -8,56 +8,56 @@ use super::{Desk, database_in, only};
 
 #[tokio::test]
 async fn s1_nobody_acts_upwards_sideways_or_as_who_is_closed() {
-    struct Test {
+    struct Case {
         actor: &'static str,
         subject: &'static str,
         refusal: (u16, &'static str),
         rule: &'static str,
     }
-    let test = |actor, subject, status, code, rule| Test {
+    let case = |actor, subject, status, code, rule| Case {
         actor,
         subject,
         refusal: (status, code),
         rule,
     };
-    let tests = [
-        test("sam", "ada", 403, "denied", "rank"),
-        test("sam", "abe", 403, "denied", "rank"),
-        test("sam", "root", 403, "denied", "rank"),
-        test("sam", "bot", 403, "denied", "not_impersonable"),
-        test("sam", "kim", 403, "denied", "not_impersonable"),
-        test("sam", "sam", 400, "yourself", "self"),
-        test("ada", "abe", 403, "denied", "rank"),
-        test("ada", "root", 403, "denied", "rank"),
-        test("ada", "ada", 400, "yourself", "self"),
-        test("ada", "kim", 403, "denied", "not_impersonable"),
-        test("root", "kim", 403, "denied", "not_impersonable"),
-        test("root", "bot", 403, "denied", "not_impersonable"),
-        test("root", "root", 400, "yourself", "self"),
-        test("ada", "nobody", 404, "user_not_found", "unknown_subject"),
+    let cases = [
+        case("sam", "ada", 403, "denied", "rank"),
+        case("sam", "abe", 403, "denied", "rank"),
+        case("sam", "root", 403, "denied", "rank"),
+        case("sam", "bot", 403, "denied", "not_impersonable"),
+        case("sam", "kim", 403, "denied", "not_impersonable"),
+        case("sam", "sam", 400, "yourself", "self"),
+        case("ada", "abe", 403, "denied", "rank"),
+        case("ada", "root", 403, "denied", "rank"),
+        case("ada", "ada", 400, "yourself", "self"),
+        case("ada", "kim", 403, "denied", "not_impersonable"),
+        case("root", "kim", 403, "denied", "not_impersonable"),
+        case("root", "bot", 403, "denied", "not_impersonable"),
+        case("root", "root", 400, "yourself", "self"),
+        case("ada", "nobody", 404, "user_not_found", "unknown_subject"),
     ];
     let desk = Desk::open().await;
-    for test in &tests {
-        let answer = desk.start(test.actor, test.subject, "read_only").await;
-        let (status, code) = test.refusal;
+    for case in &cases {
+        let answer = desk.start(case.actor, case.subject, "read_only").await;
+        let (status, code) = case.refusal;
         assert_eq!(
             answer.refusal(),
             (status, code.to_owned()),
             "{} as {}",
-            test.actor,
-            test.subject
+            case.actor,
+            case.subject
         );
-        let marked = format!("/api/me?as={}", test.subject);
-        let marked = desk.get(test.actor, &marked).await;
+        let marked = format!("/api/me?as={}", case.subject);
+        let marked = desk.get(case.actor, &marked).await;
         assert_eq!(marked.status, StatusCode::FORBIDDEN);
     }
     assert_eq!(desk.sessions("").await.len(), 0);
 
     let events = desk.close().await;
-    for test in &tests {
+    for case in &cases {
         let denied = json!({
-            "name": "impersonation.denied", "actor": test.actor, "subject": test.subject,
-            "rule": test.rule, "path": "/impersonation/start",
+            "name": "impersonation.denied", "actor": case.actor, "subject": case.subject,
+            "rule": case.rule, "path": "/impersonation/start",
         });
         only(&events, &denied);
     }

@@ -54,17 +54,17 @@ async fn a_start_answers_with_the_whole_contract() {
 
 #[tokio::test]
 async fn bad_input_names_the_field_and_starts_nothing() {
-    struct Test {
+    struct Case {
         path: &'static str,
         body: String,
         names: &'static str,
     }
-    let test = |path, body: Value, names| Test {
+    let case = |path, body: Value, names| Case {
         path,
         body: body.to_string(),
         names,
     };
-    let raw = |body: &str, names| Test {
+    let raw = |body: &str, names| Case {
         path: "/start",
         body: body.to_owned(),
         names,
@@ -75,57 +75,57 @@ async fn bad_input_names_the_field_and_starts_nothing() {
         body[field] = value;
         body
     };
-    let tests = [
+    let cases = [
         raw("{\"reason\": ", "EOF"),
         raw("[]", "Fields"),
         raw("", "`reason`"),
-        test("/start", json!({}), "`reason`"),
-        test("/start", json!({"target_user_id": "ines"}), "`reason`"),
-        test("/start", with("reason", json!("")), "`reason`"),
-        test("/start", with("reason", json!(" \t\n ")), "`reason`"),
-        test("/start", with("reason", json!("x".repeat(501))), "`reason`"),
-        test("/start", with("reason", json!(7)), "reason"),
-        test("/start", with("acess", json!("read_only")), "`acess`"),
-        test("/start", with("access", json!("admin")), "`access`"),
-        test("/start", with("access", json!("READ_ONLY")), "`access`"),
-        test("/start", with("duration", json!(0)), "`duration`"),
-        test("/start", with("duration", json!(-5)), "`duration`"),
-        test("/start", with("duration", json!(1.5)), "duration"),
-        test("/start", with("duration", json!("soon")), "`duration`"),
-        test("/start", with("ticket", json!("x".repeat(129))), "`ticket`"),
-        test(
+        case("/start", json!({}), "`reason`"),
+        case("/start", json!({"target_user_id": "ines"}), "`reason`"),
+        case("/start", with("reason", json!("")), "`reason`"),
+        case("/start", with("reason", json!(" \t\n ")), "`reason`"),
+        case("/start", with("reason", json!("x".repeat(501))), "`reason`"),
+        case("/start", with("reason", json!(7)), "reason"),
+        case("/start", with("acess", json!("read_only")), "`acess`"),
+        case("/start", with("access", json!("admin")), "`access`"),
+        case("/start", with("access", json!("READ_ONLY")), "`access`"),
+        case("/start", with("duration", json!(0)), "`duration`"),
+        case("/start", with("duration", json!(-5)), "`duration`"),
+        case("/start", with("duration", json!(1.5)), "duration"),
+        case("/start", with("duration", json!("soon")), "`duration`"),
+        case("/start", with("ticket", json!("x".repeat(129))), "`ticket`"),
+        case(
             "/start",
             with("email", json!("otto@shop.example")),
             "`email`",
         ),
-        test("/start", with("public_id", json!("otto")), "`public_id`"),
-        test(
+        case("/start", with("public_id", json!("otto")), "`public_id`"),
+        case(
             "/start",
             json!({"reason": "ticket 4711"}),
             "`target_user_id`",
         ),
-        test(
+        case(
             "/start",
             with("target_user_id", json!("")),
             "`target_user_id`",
         ),
-        test(
+        case(
             "/start",
             with("target_user_id", json!("~service")),
             "`target_user_id`",
         ),
-        test(
+        case(
             "/start",
             with("target_user_id", json!(["ines"])),
             "target_user_id",
         ),
-        test("", json!({"target_user_id": "ines"}), "`reason`"),
-        test("/anon", fine(), "`target_user_id`"),
-        test("/anon", json!({}), "`reason`"),
-        test("/service", json!({}), "`reason`"),
+        case("", json!({"target_user_id": "ines"}), "`reason`"),
+        case("/anon", fine(), "`target_user_id`"),
+        case("/anon", json!({}), "`reason`"),
+        case("/service", json!({}), "`reason`"),
     ];
     let desk = Desk::open().await;
-    for Test { path, body, names } in tests {
+    for Case { path, body, names } in cases {
         let call = desk.call("root", Method::POST, &format!("/impersonation{path}"));
         let answer = call.body("application/json", body.clone()).send().await;
         assert_eq!(
@@ -236,24 +236,24 @@ async fn a_json_content_type_on_an_empty_body_is_ignored() {
 
 #[tokio::test]
 async fn a_form_start_leads_to_the_subjects_page() {
-    struct Test {
+    struct Case {
         next: &'static str,
         location: &'static str,
     }
-    let test = |next, location| Test { next, location };
-    let tests = [
-        test("", "/?as=ines"),
-        test("/api/orders", "/api/orders?as=ines"),
-        test("/api/orders?page=2", "/api/orders?page=2&as=ines"),
-        test("//evil.example", "/?as=ines"),
-        test("/\\evil.example", "/?as=ines"),
-        test("\\evil.example", "/?as=ines"),
-        test("/%09/evil.example", "/?as=ines"),
-        test("https://evil.example/", "/?as=ines"),
-        test("javascript:alert(1)", "/?as=ines"),
+    let case = |next, location| Case { next, location };
+    let cases = [
+        case("", "/?as=ines"),
+        case("/api/orders", "/api/orders?as=ines"),
+        case("/api/orders?page=2", "/api/orders?page=2&as=ines"),
+        case("//evil.example", "/?as=ines"),
+        case("/\\evil.example", "/?as=ines"),
+        case("\\evil.example", "/?as=ines"),
+        case("/%09/evil.example", "/?as=ines"),
+        case("https://evil.example/", "/?as=ines"),
+        case("javascript:alert(1)", "/?as=ines"),
     ];
     let desk = Desk::open_with(&[("STARTS_PER_HOUR", "100")]).await;
-    for Test { next, location } in tests {
+    for Case { next, location } in cases {
         let form = [
             ("target_user_id", "ines"),
             ("reason", "ticket"),

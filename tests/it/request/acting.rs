@@ -106,34 +106,34 @@ async fn r14_acting_as_is_in_the_request_and_in_the_response() {
 
 #[tokio::test]
 async fn r15_acted_responses_say_so_and_are_not_stored() {
-    struct Test {
+    struct Case {
         marker: &'static str,
         subject: &'static str,
         acted_as: &'static str,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             marker: "ines",
             subject: "ines",
             acted_as: "ines",
         },
-        Test {
+        Case {
             marker: "~anon",
             subject: "~anon",
             acted_as: "~anon",
         },
-        Test {
+        Case {
             marker: "J%C3%BCrgen+%25",
             subject: "Jürgen %",
             acted_as: "J%C3%BCrgen %25",
         },
     ];
-    for test in tests {
+    for case in cases {
         for keep in [true, false] {
             let desk = Desk::new(&MemorySessions::new(), keep, |b| b);
             desk.cast.users.insert(customer("Jürgen %"));
             if keep {
-                desk.start("ada", test.subject).await.unwrap();
+                desk.start("ada", case.subject).await.unwrap();
             }
             let inner = service_fn(|_: Req| {
                 let response = Response::builder()
@@ -147,14 +147,14 @@ async fn r15_acted_responses_say_so_and_are_not_stored() {
                 ))
             });
             let reply = desk
-                .send_to(inner, get("ada", &format!("/?as={}", test.marker)))
+                .send_to(inner, get("ada", &format!("/?as={}", case.marker)))
                 .await;
 
-            assert_eq!(reply.status, StatusCode::NOT_FOUND, "{}", test.marker);
+            assert_eq!(reply.status, StatusCode::NOT_FOUND, "{}", case.marker);
             let all = |name| reply.headers.get_all(name).iter().collect::<Vec<_>>();
-            assert_eq!(all("acted-as"), [test.acted_as], "{}", test.marker);
-            assert_eq!(all("cache-control"), ["no-store"], "{}", test.marker);
-            assert_eq!(all("referrer-policy"), ["same-origin"], "{}", test.marker);
+            assert_eq!(all("acted-as"), [case.acted_as], "{}", case.marker);
+            assert_eq!(all("cache-control"), ["no-store"], "{}", case.marker);
+            assert_eq!(all("referrer-policy"), ["same-origin"], "{}", case.marker);
         }
     }
 }

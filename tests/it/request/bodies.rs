@@ -85,17 +85,17 @@ fn endings() -> [(&'static str, Ending); 5] {
     ]
 }
 
+async fn ten_minutes(desk: &Desk) -> Arc<Session> {
+    let start = StartRequest::new(subject("ines"), "ticket 1").with_duration(MINUTE * 10);
+    let started = desk.handle.start(&parts("ada"), start).await;
+    started.unwrap().session
+}
+
 #[tokio::test]
 async fn r19_a_streaming_body_is_cut_when_its_session_ends() {
     for (name, ending) in endings() {
         let desk = desk();
-        let start = StartRequest::new(subject("ines"), "ticket 1").with_duration(MINUTE * 10);
-        let session = desk
-            .handle
-            .start(&parts("ada"), start)
-            .await
-            .unwrap()
-            .session;
+        let session = ten_minutes(&desk).await;
         let (sender, receiver) = mpsc::unbounded_channel();
         let receiver = Arc::new(Mutex::new(Some(receiver)));
         let inner = service_fn(move |_: Request<hyper::body::Incoming>| {
@@ -121,13 +121,7 @@ async fn r19_a_streaming_body_is_cut_when_its_session_ends() {
 async fn r19_a_body_that_never_has_to_wait_is_cut_as_well() {
     for (name, ending) in endings() {
         let desk = desk();
-        let start = StartRequest::new(subject("ines"), "ticket 1").with_duration(MINUTE * 10);
-        let session = desk
-            .handle
-            .start(&parts("ada"), start)
-            .await
-            .unwrap()
-            .session;
+        let session = ten_minutes(&desk).await;
         let inner = service_fn(|_: Req| ready(Ok::<_, Infallible>(Response::new(Endless))));
         let response = desk
             .handle
@@ -149,13 +143,7 @@ async fn r19_a_body_that_never_has_to_wait_is_cut_as_well() {
 async fn r19_a_handler_can_wait_for_the_end() {
     for (name, ending) in endings() {
         let desk = desk();
-        let start = StartRequest::new(subject("ines"), "ticket 1").with_duration(MINUTE * 10);
-        let session = desk
-            .handle
-            .start(&parts("ada"), start)
-            .await
-            .unwrap()
-            .session;
+        let session = ten_minutes(&desk).await;
         desk.send(get("ada", "/?as=ines")).await;
         let acting_as = desk.echo.last().acting_as.unwrap();
         let mut ended = pin!(acting_as.ended());

@@ -17,28 +17,28 @@ use crate::support::{
 
 #[tokio::test]
 async fn r8_what_changed_since_the_start_ends_the_session_with_the_next_request() {
-    struct Test {
+    struct Case {
         name: &'static str,
         change: fn(&Desk),
         reason: EndedReason,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             name: "the actor is a user now",
             change: |desk| desk.cast.dismiss("ada"),
             reason: EndedReason::ActorDemoted,
         },
-        Test {
+        Case {
             name: "the actor fell in rank",
             change: |desk| desk.cast.hire("ada", Staff { rank: 19, ..ADMIN }),
             reason: EndedReason::ActorDemoted,
         },
-        Test {
+        Case {
             name: "the checker says no",
             change: |desk| desk.cast.bar("ada"),
             reason: EndedReason::ActorDemoted,
         },
-        Test {
+        Case {
             name: "the grant is narrower",
             change: |desk| {
                 let access = Access::ReadOnly;
@@ -46,12 +46,12 @@ async fn r8_what_changed_since_the_start_ends_the_session_with_the_next_request(
             },
             reason: EndedReason::ActorDemoted,
         },
-        Test {
+        Case {
             name: "the subject is gone",
             change: |desk| drop(desk.cast.users.remove(&id("ines"))),
             reason: EndedReason::SubjectGone,
         },
-        Test {
+        Case {
             name: "the subject rose",
             change: |desk| {
                 desk.cast
@@ -60,7 +60,7 @@ async fn r8_what_changed_since_the_start_ends_the_session_with_the_next_request(
             },
             reason: EndedReason::SubjectGone,
         },
-        Test {
+        Case {
             name: "the subject opted out",
             change: |desk| {
                 desk.cast
@@ -70,46 +70,46 @@ async fn r8_what_changed_since_the_start_ends_the_session_with_the_next_request(
             reason: EndedReason::SubjectGone,
         },
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk_with(|b| b.directory_cache(Duration::ZERO));
         let session = desk.start("ada", "ines").await.unwrap();
         assert_eq!(desk.send(get("ada", "/?as=ines")).await.body, "ines by ada");
 
-        (test.change)(&desk);
+        (case.change)(&desk);
         let reply = desk.send(post("ada", "/?as=ines")).await;
 
         assert_eq!(
             reply.kind,
             Some(RejectionKind::SessionEnded),
             "{}",
-            test.name
+            case.name
         );
-        assert_eq!(desk.echo.calls(), 1, "{}", test.name);
+        assert_eq!(desk.echo.calls(), 1, "{}", case.name);
         assert_eq!(
             desk.row(&session).await.ended_reason,
-            Some(test.reason),
+            Some(case.reason),
             "{}",
-            test.name
+            case.name
         );
         let events = desk.events().await;
         let (end, denied) = (&events[2], &events[3]);
         assert_eq!(
             line(end),
-            format!("end ada ines {}", test.reason),
+            format!("end ada ines {}", case.reason),
             "{}",
-            test.name
+            case.name
         );
         assert_eq!(
             line(denied),
-            format!("denied ada ines {}", test.reason),
+            format!("denied ada ines {}", case.reason),
             "{}",
-            test.name
+            case.name
         );
-        assert_eq!(end.session, Some(session.session.id), "{}", test.name);
+        assert_eq!(end.session, Some(session.session.id), "{}", case.name);
         // It stays refused.
         let reply = desk.send(get("ada", "/?as=ines")).await;
-        assert_ne!(reply.kind, None, "{}", test.name);
-        assert_eq!(desk.echo.calls(), 1, "{}", test.name);
+        assert_ne!(reply.kind, None, "{}", case.name);
+        assert_eq!(desk.echo.calls(), 1, "{}", case.name);
     }
 }
 
@@ -167,29 +167,29 @@ async fn r8_a_denial_is_never_kept() {
 
 #[tokio::test]
 async fn r8_a_session_that_ends_while_its_request_is_under_way_runs_no_handler() {
-    struct Test {
+    struct Case {
         name: &'static str,
         method: &'static str,
         held_at: &'static str,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             name: "while the intent is written",
             method: "POST",
             held_at: "write",
         },
-        Test {
+        Case {
             name: "while the directory answers",
             method: "GET",
             held_at: "find",
         },
-        Test {
+        Case {
             name: "while the subject's type is loaded",
             method: "GET",
             held_at: "assume",
         },
     ];
-    for test in tests {
+    for case in cases {
         let world = World::default();
         let loading = world.clone();
         let desk = Desk::within(world, &MemorySessions::new(), true, |b| {
@@ -204,12 +204,12 @@ async fn r8_a_session_that_ends_while_its_request_is_under_way_runs_no_handler()
             desk.send(get("ada", "/?as=ines")).await.status,
             StatusCode::OK,
             "{}",
-            test.name
+            case.name
         );
         desk.events().await;
 
-        let gate = desk.world.gate(test.held_at);
-        let mut sending = pin!(desk.send(ask(test.method, "ada", "/?as=ines")));
+        let gate = desk.world.gate(case.held_at);
+        let mut sending = pin!(desk.send(ask(case.method, "ada", "/?as=ines")));
         still_waits(sending.as_mut()).await;
         desk.handle
             .revoke(&parts("root"), session.session.id)
@@ -218,9 +218,9 @@ async fn r8_a_session_that_ends_while_its_request_is_under_way_runs_no_handler()
         gate.add_permits(100);
         let reply = sending.await;
 
-        assert_eq!(reply.kind, Some(RejectionKind::NoSession), "{}", test.name);
-        assert_eq!(desk.echo.calls(), 1, "{}", test.name);
-        if test.method == "POST" {
+        assert_eq!(reply.kind, Some(RejectionKind::NoSession), "{}", case.name);
+        assert_eq!(desk.echo.calls(), 1, "{}", case.name);
+        if case.method == "POST" {
             let trail = desk.trail().await;
             assert!(
                 trail.contains(&"request ada ines POST / refused".to_owned()),

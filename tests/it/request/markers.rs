@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tower::Layer;
 use tower_impersonation::RejectionKind;
 
-use crate::support::{Desk, How, desk, desk_with_consent, get, post, serve, sessionless};
+use crate::support::{Desk, How, desk, desk_with_consent, get, post, serve, sessionless, with};
 
 // === R1 ===
 
@@ -50,171 +50,117 @@ async fn r1_an_unmarked_request_passes_while_everything_is_down() {
 
 #[tokio::test]
 async fn r2_a_marker_stands_in_the_query_or_in_the_header_of_the_set_name() {
-    struct Test {
+    struct Case {
         name: &'static str,
         desk: Desk,
         target: &'static str,
-        header: Option<(&'static str, &'static str)>,
+        headers: &'static [(&'static str, &'static str)],
         body: &'static str,
     }
-    let tests = [
-        Test {
-            name: "query",
-            desk: sessionless(|b| b),
-            target: "/?as=ines",
-            header: None,
-            body: "ines by ada",
-        },
-        Test {
-            name: "header",
-            desk: sessionless(|b| b),
-            target: "/",
-            header: Some(("act-as", "ines")),
-            body: "ines by ada",
-        },
-        Test {
-            name: "both, when they agree",
-            desk: sessionless(|b| b),
-            target: "/?as=ines",
-            header: Some(("act-as", "ines")),
-            body: "ines by ada",
-        },
-        Test {
-            name: "other names",
-            desk: sessionless(|b| b.query_parameter("behalf").header("X-Behalf")),
-            target: "/?behalf=ines",
-            header: Some(("x-behalf", "ines")),
-            body: "ines by ada",
-        },
-        Test {
-            name: "with other names, the usual ones are not markers",
-            desk: sessionless(|b| b.query_parameter("behalf").header("X-Behalf")),
-            target: "/?as=ines",
-            header: Some(("act-as", "ines")),
-            body: "themselves",
-        },
-        Test {
-            name: "the anonymous visitor",
-            desk: sessionless(|b| b),
-            target: "/?as=~anon",
-            header: None,
-            body: "~anon by ada",
-        },
-    ];
-    for test in tests {
-        let mut request = get("ada", test.target);
-        if let Some((name, value)) = test.header {
-            request.headers_mut().insert(name, value.parse().unwrap());
+    let usual = |name, target, headers, body| {
+        let desk = sessionless(|b| b);
+        Case {
+            name,
+            desk,
+            target,
+            headers,
+            body,
         }
-        assert_eq!(
-            test.desk.send(request).await.body,
-            test.body,
-            "{}",
-            test.name
-        );
+    };
+    let renamed = |name, target, headers, body| {
+        let desk = sessionless(|b| b.query_parameter("behalf").header("X-Behalf"));
+        Case {
+            name,
+            desk,
+            target,
+            headers,
+            body,
+        }
+    };
+    const HEADER: &[(&str, &str)] = &[("act-as", "ines")];
+    const RENAMED: &[(&str, &str)] = &[("x-behalf", "ines")];
+    let cases = [
+        usual("query", "/?as=ines", &[], "ines by ada"),
+        usual("header", "/", HEADER, "ines by ada"),
+        usual("both, when they agree", "/?as=ines", HEADER, "ines by ada"),
+        renamed("other names", "/?behalf=ines", RENAMED, "ines by ada"),
+        renamed(
+            "the usual names are no markers then",
+            "/?as=ines",
+            HEADER,
+            "themselves",
+        ),
+        usual("the anonymous visitor", "/?as=~anon", &[], "~anon by ada"),
+    ];
+    for case in cases {
+        let request = with(get("ada", case.target), case.headers);
+        let body = case.desk.send(request).await.body;
+        assert_eq!(body, case.body, "{}", case.name);
     }
 }
 
 #[tokio::test]
 async fn r3_a_marker_that_cannot_be_read_is_refused() {
-    struct Test {
+    struct Case {
         name: &'static str,
         target: &'static str,
         headers: &'static [(&'static str, &'static str)],
     }
-    let tests = [
-        Test {
-            name: "empty",
-            target: "/?as=",
-            headers: &[],
-        },
-        Test {
-            name: "without a value",
-            target: "/?as",
-            headers: &[],
-        },
-        Test {
-            name: "repeated",
-            target: "/?as=ines&as=ines",
-            headers: &[],
-        },
-        Test {
-            name: "repeated in disguise",
-            target: "/?as=ines&%61%73=otto",
-            headers: &[],
-        },
-        Test {
-            name: "a control",
-            target: "/?as=a%00b",
-            headers: &[],
-        },
-        Test {
-            name: "no UTF-8",
-            target: "/?as=%ff",
-            headers: &[],
-        },
-        Test {
-            name: "a broken sequence",
-            target: "/?as=ines%2",
-            headers: &[],
-        },
-        Test {
-            name: "empty header",
-            target: "/",
-            headers: &[("act-as", "")],
-        },
-        Test {
-            name: "repeated header",
-            target: "/",
-            headers: &[("act-as", "ines"), ("act-as", "ines")],
-        },
-        Test {
-            name: "they disagree",
-            target: "/?as=ines",
-            headers: &[("act-as", "otto")],
-        },
-        Test {
-            name: "named in Connection",
-            target: "/",
-            headers: &[("act-as", "ines"), ("connection", "close, aCT-aS")],
-        },
-        Test {
-            name: "named in Connection and already gone",
-            target: "/",
-            headers: &[("connection", "act-as")],
-        },
-        Test {
-            name: "a reason alone",
-            target: "/",
-            headers: &[("act-as-reason", "ticket 1")],
-        },
-        Test {
-            name: "a blank reason",
-            target: "/?as=ines",
-            headers: &[("act-as-reason", " ")],
-        },
+    let query = |name, target| Case {
+        name,
+        target,
+        headers: &[],
+    };
+    let header = |name, headers| Case {
+        name,
+        target: "/",
+        headers,
+    };
+    let both = |name, headers| Case {
+        name,
+        target: "/?as=ines",
+        headers,
+    };
+    let cases = [
+        query("empty", "/?as="),
+        query("without a value", "/?as"),
+        query("repeated", "/?as=ines&as=ines"),
+        query("repeated in disguise", "/?as=ines&%61%73=otto"),
+        query("a control", "/?as=a%00b"),
+        query("no UTF-8", "/?as=%ff"),
+        query("a broken sequence", "/?as=ines%2"),
+        header("empty header", &[("act-as", "")]),
+        header("repeated header", &[("act-as", "ines"), ("act-as", "ines")]),
+        both("they disagree", &[("act-as", "otto")]),
+        header(
+            "named in Connection",
+            &[("act-as", "ines"), ("connection", "close, aCT-aS")],
+        ),
+        header(
+            "named in Connection and already gone",
+            &[("connection", "act-as")],
+        ),
+        header("a reason alone", &[("act-as-reason", "ticket 1")]),
+        both("a blank reason", &[("act-as-reason", " ")]),
     ];
-    for test in tests {
+    for case in cases {
         let desk = sessionless(|b| b.exclude("/admin"));
         // An excluded path is no way around it.
         for path in ["", "/admin"] {
-            let mut request = get("ada", &format!("{path}{}", test.target));
-            for (name, value) in test.headers {
-                request.headers_mut().append(*name, value.parse().unwrap());
-            }
-            let reply = desk.send(request).await;
+            let request = get("ada", &format!("{path}{}", case.target));
+            let reply = desk.send(with(request, case.headers)).await;
 
-            assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", test.name);
+            assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", case.name);
             assert_eq!(
                 reply.kind,
                 Some(RejectionKind::MalformedMarker),
                 "{}",
-                test.name
+                case.name
             );
         }
-        assert_eq!(desk.echo.calls(), 0, "{}", test.name);
+        assert_eq!(desk.echo.calls(), 0, "{}", case.name);
         let refused = "denied - - malformed_marker";
-        assert_eq!(desk.trail().await, [refused, refused], "{}", test.name);
+        assert_eq!(desk.trail().await, [refused, refused], "{}", case.name);
     }
 }
 
@@ -241,47 +187,47 @@ async fn raw(address: SocketAddr, request: &str) -> String {
 
 #[tokio::test]
 async fn r9_the_inner_service_sees_no_marker_on_any_path() {
-    struct Test {
+    struct Case {
         name: &'static str,
         request: &'static str,
         status: &'static str,
         inner: Option<&'static str>,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             name: "acted",
             request: "GET /orders?page=2&%61s=ines&x=%20 HTTP/1.1\r\nHost: shop\r\nX-User: ada\r\n\
                       aCt-AS: ines\r\nACT-as-REASON: ticket 7\r\nConnection: close\r\n\r\n",
             status: "HTTP/1.1 200",
             inner: Some("/orders?page=2&x=%20"),
         },
-        Test {
+        Case {
             name: "excluded",
             request: "GET /admin/users?as=ines&page=2 HTTP/1.1\r\nHost: shop\r\nX-User: ada\r\n\
                       ACT-AS: ines\r\nAct-as-Reason: ticket 7\r\nConnection: close\r\n\r\n",
             status: "HTTP/1.1 200",
             inner: Some("/admin/users?page=2"),
         },
-        Test {
+        Case {
             name: "nothing but the marker",
             request: "GET /?as=ines HTTP/1.1\r\nHost: shop\r\nX-User: ada\r\nConnection: close\r\n\r\n",
             status: "HTTP/1.1 200",
             inner: Some("/"),
         },
-        Test {
+        Case {
             name: "refused",
             request: "GET /?as=nobody HTTP/1.1\r\nHost: shop\r\nX-User: ada\r\nConnection: close\r\n\r\n",
             status: "HTTP/1.1 403",
             inner: None,
         },
-        Test {
+        Case {
             name: "twice in odd case",
             request: "GET / HTTP/1.1\r\nHost: shop\r\nX-User: ada\r\naCt-As: ines\r\nACT-AS: ines\r\n\
                       Connection: close\r\n\r\n",
             status: "HTTP/1.1 400",
             inner: None,
         },
-        Test {
+        Case {
             name: "twice on an excluded path",
             request: "GET /admin HTTP/1.1\r\nHost: shop\r\nX-User: ada\r\naCt-As: ines\r\nACT-AS: otto\r\n\
                       Connection: close\r\n\r\n",
@@ -289,23 +235,23 @@ async fn r9_the_inner_service_sees_no_marker_on_any_path() {
             inner: None,
         },
     ];
-    for test in tests {
+    for case in cases {
         let desk = sessionless(|b| b.exclude("/admin"));
         let address = serve(desk.handle.layer().layer(desk.echo.clone())).await;
-        let answer = raw(address, test.request).await;
+        let answer = raw(address, case.request).await;
 
-        assert!(answer.starts_with(test.status), "{}: {answer}", test.name);
+        assert!(answer.starts_with(case.status), "{}: {answer}", case.name);
         assert_eq!(
             desk.echo.calls(),
-            usize::from(test.inner.is_some()),
+            usize::from(case.inner.is_some()),
             "{}",
-            test.name
+            case.name
         );
-        if let Some(target) = test.inner {
+        if let Some(target) = case.inner {
             let seen = desk.echo.last();
-            assert_eq!(seen.uri, target, "{}", test.name);
+            assert_eq!(seen.uri, target, "{}", case.name);
             let names: Vec<_> = seen.headers.keys().map(http::HeaderName::as_str).collect();
-            assert_eq!(names, ["host", "x-user", "connection"], "{}", test.name);
+            assert_eq!(names, ["host", "x-user", "connection"], "{}", case.name);
         }
     }
 }

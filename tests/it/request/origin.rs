@@ -9,96 +9,64 @@ use std::{
 use http::{StatusCode, header};
 use tower_impersonation::{RejectionKind, StartRequest};
 
-use crate::support::{Desk, desk, desk_with, get, parts, sessionless, subject};
+use crate::support::{Desk, desk, desk_with, get, parts, sessionless, subject, with};
 
 // === R5 ===
 
 #[tokio::test]
 async fn r5_a_marker_in_the_url_is_refused_from_other_sites() {
-    struct Test {
+    struct Case {
         target: &'static str,
         headers: &'static [(&'static str, &'static str)],
         refused: bool,
     }
-    const MARKED: &str = "/orders?as=ines";
-    let tests = [
-        Test {
-            target: MARKED,
-            headers: &[("sec-fetch-site", "cross-site")],
-            refused: true,
-        },
-        Test {
-            target: MARKED,
-            headers: &[("sec-fetch-site", "same-site")],
-            refused: true,
-        },
-        Test {
-            target: MARKED,
-            headers: &[("sec-fetch-site", "same-origin")],
-            refused: false,
-        },
-        Test {
-            target: MARKED,
-            headers: &[("sec-fetch-site", "none")],
-            refused: false,
-        },
-        Test {
-            target: MARKED,
-            headers: &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
-            refused: true,
-        },
-        Test {
-            target: MARKED,
-            headers: &[],
-            refused: false,
-        },
-        Test {
-            target: MARKED,
-            headers: &[("origin", "https://shop.example")],
-            refused: false,
-        },
-        Test {
-            target: MARKED,
-            headers: &[("origin", "https://evil.example")],
-            refused: true,
-        },
-        Test {
-            target: MARKED,
-            headers: &[("origin", "null")],
-            refused: true,
-        },
-        Test {
-            target: MARKED,
-            headers: &[("act-as", "ines"), ("sec-fetch-site", "cross-site")],
-            refused: true,
-        },
+    let query = |refused, headers| Case {
+        target: "/orders?as=ines",
+        headers,
+        refused,
+    };
+    let header = |refused, headers| Case {
+        target: "/orders",
+        headers,
+        refused,
+    };
+    let cases = [
+        query(true, &[("sec-fetch-site", "cross-site")]),
+        query(true, &[("sec-fetch-site", "same-site")]),
+        query(false, &[("sec-fetch-site", "same-origin")]),
+        query(false, &[("sec-fetch-site", "none")]),
+        query(
+            true,
+            &[("sec-fetch-site", "none"), ("sec-fetch-site", "cross-site")],
+        ),
+        query(false, &[]),
+        query(false, &[("origin", "https://shop.example")]),
+        query(true, &[("origin", "https://evil.example")]),
+        query(true, &[("origin", "null")]),
+        query(
+            true,
+            &[("act-as", "ines"), ("sec-fetch-site", "cross-site")],
+        ),
         // A header cannot be set across sites without the application's own leave.
-        Test {
-            target: "/orders",
-            headers: &[("act-as", "ines"), ("sec-fetch-site", "cross-site")],
-            refused: false,
-        },
+        header(
+            false,
+            &[("act-as", "ines"), ("sec-fetch-site", "cross-site")],
+        ),
     ];
-    for test in tests {
+    for case in cases {
         let desk = sessionless(|b| b);
-        let mut request = get("ada", test.target);
-        request
-            .headers_mut()
-            .insert("host", "shop.example".parse().unwrap());
-        for (name, value) in test.headers {
-            request.headers_mut().append(*name, value.parse().unwrap());
-        }
-        let reply = desk.send(request).await;
+        let request = with(get("ada", case.target), &[("host", "shop.example")]);
+        let reply = desk.send(with(request, case.headers)).await;
 
-        let kind = test.refused.then_some(RejectionKind::CrossSite);
-        assert_eq!(reply.kind, kind, "{:?}", test.headers);
+        let kind = case.refused.then_some(RejectionKind::CrossSite);
+        assert_eq!(reply.kind, kind, "{:?}", case.headers);
         assert_eq!(
             desk.echo.calls(),
-            usize::from(!test.refused),
+            usize::from(!case.refused),
             "{:?}",
-            test.headers
+            case.headers
         );
-        if test.refused {
+        if case.refused {
             assert_eq!(reply.status, StatusCode::FORBIDDEN);
             assert_eq!(desk.world.count("identify"), 0, "nobody is asked");
             assert_eq!(desk.trail().await, ["denied - ines cross_site"]);
@@ -109,10 +77,11 @@ async fn r5_a_marker_in_the_url_is_refused_from_other_sites() {
 #[tokio::test]
 async fn r5_a_page_gets_an_interstitial_with_a_link_to_continue() {
     let desk = sessionless(|b| b);
-    let mut request = get("ada", "/orders?as=ines&q=%22x");
-    let headers = request.headers_mut();
-    headers.insert("sec-fetch-site", "cross-site".parse().unwrap());
-    headers.insert("sec-fetch-mode", "navigate".parse().unwrap());
+    let headers = [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-mode", "navigate"),
+    ];
+    let request = with(get("ada", "/orders?as=ines&q=%22x"), &headers);
     let reply = desk.send(request).await;
 
     assert_eq!(reply.status, StatusCode::FORBIDDEN);
@@ -136,45 +105,44 @@ async fn r5_a_page_gets_an_interstitial_with_a_link_to_continue() {
 
 #[tokio::test]
 async fn r18_forwarded_headers_are_trusted_only_when_the_host_says_so() {
-    struct Test {
+    struct Case {
         name: &'static str,
         desk: Desk,
         address: Option<&'static str>,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             name: "by default",
             desk: desk(),
             address: None,
         },
-        Test {
+        Case {
             name: "one proxy",
             desk: desk_with(|b| b.trusted_proxies(NonZeroUsize::MIN)),
             address: Some("10.0.0.7"),
         },
-        Test {
+        Case {
             name: "the host's own",
             desk: desk_with(|b| b.client_address(|_| Some(IpAddr::from([192, 0, 2, 1])))),
             address: Some("192.0.2.1"),
         },
     ];
-    for test in tests {
-        let mut request = get("ada", "/?as=ines");
-        let claims = "6.6.6.6, 10.0.0.7".parse().unwrap();
-        request.headers_mut().insert("x-forwarded-for", claims);
+    for case in cases {
+        let claims = [("x-forwarded-for", "6.6.6.6, 10.0.0.7")];
+        let request = with(get("ada", "/?as=ines"), &claims);
         let (from, _) = request.clone().into_parts();
         let start = StartRequest::new(subject("ines"), "ticket 1");
-        let session = test.desk.handle.start(&from, start).await.unwrap().session;
-        test.desk.send(request).await;
+        let session = case.desk.handle.start(&from, start).await.unwrap().session;
+        case.desk.send(request).await;
 
-        let address = test
+        let address = case
             .address
             .map(|address| address.parse::<IpAddr>().unwrap());
-        assert_eq!(session.address, address, "{}", test.name);
-        let events = test.desk.events().await;
-        assert_eq!(events.len(), 2, "{}", test.name);
+        assert_eq!(session.address, address, "{}", case.name);
+        let events = case.desk.events().await;
+        assert_eq!(events.len(), 2, "{}", case.name);
         for event in events {
-            assert_eq!(event.address, address, "{}: {event:?}", test.name);
+            assert_eq!(event.address, address, "{}: {event:?}", case.name);
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header};
 use tower_impersonation::RejectionKind;
 
-use crate::support::{Desk, How, MINUTE, Req, ask, desk, desk_with, get, post, sessionless};
+use crate::support::{Desk, How, MINUTE, Req, ask, desk, desk_with, get, post, sessionless, with};
 
 // === R4 ===
 
@@ -13,7 +13,7 @@ use crate::support::{Desk, How, MINUTE, Req, ask, desk, desk_with, get, post, se
 async fn r4_a_marker_that_cannot_be_honoured_runs_no_handler() {
     use RejectionKind::*;
 
-    struct Test {
+    struct Case {
         name: &'static str,
         desk: Desk,
         /// Who has a session for whom.
@@ -22,7 +22,7 @@ async fn r4_a_marker_that_cannot_be_honoured_runs_no_handler() {
         request: Req,
         kind: RejectionKind,
     }
-    let test = |name, session, then, request, kind| Test {
+    let case = |name, session, then, request, kind| Case {
         name,
         desk: desk_with(|b| b.protect("/password")),
         session,
@@ -30,7 +30,7 @@ async fn r4_a_marker_that_cannot_be_honoured_runs_no_handler() {
         request,
         kind,
     };
-    let alone = |name, then, request, kind| Test {
+    let alone = |name, then, request, kind| Case {
         name,
         desk: sessionless(|b| b),
         session: None,
@@ -39,110 +39,110 @@ async fn r4_a_marker_that_cannot_be_honoured_runs_no_handler() {
         kind,
     };
     let ada = Some(("ada", "ines"));
-    let tests = [
-        test(
+    let cases = [
+        case(
             "no session",
             None,
             |_| {},
             get("ada", "/?as=ines"),
             NoSession,
         ),
-        test(
+        case(
             "a session for someone else",
             ada,
             |_| {},
             get("ada", "/?as=otto"),
             NoSession,
         ),
-        test(
+        case(
             "a session of someone else",
             ada,
             |_| {},
             get("abe", "/?as=ines"),
             NoSession,
         ),
-        test(
+        case(
             "unknown, with sessions",
             ada,
             |_| {},
             get("ada", "/?as=nobody"),
             NoSession,
         ),
-        test(
+        case(
             "over",
             ada,
             |d| d.clock.advance(MINUTE * 120),
             get("ada", "/?as=ines"),
             NoSession,
         ),
-        test(
+        case(
             "idle",
             ada,
             |d| d.clock.advance(MINUTE * 30),
             get("ada", "/?as=ines"),
             SessionEnded,
         ),
-        test("nobody", ada, |_| {}, get("", "/?as=ines"), Unauthenticated),
-        test("no admin", ada, |_| {}, get("mia", "/?as=ines"), NotAdmin),
-        test(
+        case("nobody", ada, |_| {}, get("", "/?as=ines"), Unauthenticated),
+        case("no admin", ada, |_| {}, get("mia", "/?as=ines"), NotAdmin),
+        case(
             "the subject",
             ada,
             |_| {},
             get("ines", "/?as=ines"),
             NotAdmin,
         ),
-        test(
+        case(
             "demoted",
             ada,
             |d| d.cast.dismiss("ada"),
             get("ada", "/?as=ines"),
             SessionEnded,
         ),
-        test(
+        case(
             "barred",
             ada,
             |d| d.cast.bar("ines"),
             get("ada", "/?as=ines"),
             SessionEnded,
         ),
-        test(
+        case(
             "read-only",
             Some(("sam", "ines")),
             |_| {},
             post("sam", "/?as=ines"),
             ReadOnly,
         ),
-        test(
+        case(
             "protected",
             ada,
             |_| {},
             get("ada", "/password?as=ines"),
             Protected,
         ),
-        test(
+        case(
             "the service role",
             ada,
             |_| {},
             get("ada", "/?as=~service"),
             Denied,
         ),
-        test("oneself", ada, |_| {}, get("ada", "/?as=ada"), Denied),
-        test("empty", ada, |_| {}, get("ada", "/?as="), MalformedMarker),
-        test(
+        case("oneself", ada, |_| {}, get("ada", "/?as=ada"), Denied),
+        case("empty", ada, |_| {}, get("ada", "/?as="), MalformedMarker),
+        case(
             "no trail",
             ada,
             |d| d.world.trouble("write", How::Fail),
             post("ada", "/?as=ines"),
             TrailUnavailable,
         ),
-        test(
+        case(
             "no checker",
             ada,
             |d| d.world.trouble("identify", How::Fail),
             get("ada", "/?as=ines"),
             Unavailable,
         ),
-        test(
+        case(
             "no time",
             ada,
             |d| d.clock.break_down("no battery"),
@@ -164,17 +164,17 @@ async fn r4_a_marker_that_cannot_be_honoured_runs_no_handler() {
         alone("read-only", |_| {}, post("sam", "/?as=ines"), ReadOnly),
         alone("trace", |_| {}, ask("TRACE", "sam", "/?as=ines"), ReadOnly),
     ];
-    for test in tests {
-        if let Some((who, whom)) = test.session {
-            test.desk.start(who, whom).await.unwrap();
+    for case in cases {
+        if let Some((who, whom)) = case.session {
+            case.desk.start(who, whom).await.unwrap();
         }
-        (test.then)(&test.desk);
-        let reply = test.desk.send_slowly(test.request).await;
+        (case.then)(&case.desk);
+        let reply = case.desk.send_slowly(case.request).await;
 
-        assert_eq!(reply.kind, Some(test.kind), "{}", test.name);
-        assert_eq!(reply.status, test.kind.status(), "{}", test.name);
-        assert_eq!(test.desk.echo.calls(), 0, "{}", test.name);
-        assert!(reply.acting_as.is_none(), "{}", test.name);
+        assert_eq!(reply.kind, Some(case.kind), "{}", case.name);
+        assert_eq!(reply.status, case.kind.status(), "{}", case.name);
+        assert_eq!(case.desk.echo.calls(), 0, "{}", case.name);
+        assert!(reply.acting_as.is_none(), "{}", case.name);
     }
 }
 
@@ -245,52 +245,43 @@ async fn r7_the_checker_is_asked_before_the_directory() {
 
 #[tokio::test]
 async fn r17_a_refusal_is_one_constant_sentence_in_the_form_that_is_asked_for() {
-    struct Test {
+    struct Case {
         headers: &'static [(&'static str, &'static str)],
         content_type: &'static str,
         is_json: bool,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             headers: &[],
             content_type: "application/json",
             is_json: true,
         },
-        Test {
+        Case {
             headers: &[("accept", "application/problem+json")],
             content_type: "application/problem+json",
             is_json: true,
         },
-        Test {
+        Case {
             headers: &[("accept", "text/html,*/*;q=0.8")],
             content_type: "text/html; charset=utf-8",
             is_json: false,
         },
-        Test {
+        Case {
             headers: &[("sec-fetch-mode", "navigate"), ("sec-fetch-site", "none")],
             content_type: "text/html; charset=utf-8",
             is_json: false,
         },
-        Test {
+        Case {
             headers: &[("accept", "text/html"), ("sec-fetch-mode", "cors")],
             content_type: "application/json",
             is_json: true,
         },
     ];
     let desk = desk_with(|b| b.control_path("/impersonation"));
-    for test in tests {
-        let mut request = get("ada", "/orders?as=ines&page=2");
-        for (name, value) in test.headers {
-            request.headers_mut().insert(*name, value.parse().unwrap());
-        }
-        if !test
-            .headers
-            .iter()
-            .any(|(name, _)| *name == "sec-fetch-site")
-        {
-            request
-                .headers_mut()
-                .insert("sec-fetch-site", "same-origin".parse().unwrap());
+    for case in cases {
+        let mut request = with(get("ada", "/orders?as=ines&page=2"), case.headers);
+        if !request.headers().contains_key("sec-fetch-site") {
+            request = with(request, &[("sec-fetch-site", "same-origin")]);
         }
         let reply = desk.send(request).await;
 
@@ -298,23 +289,23 @@ async fn r17_a_refusal_is_one_constant_sentence_in_the_form_that_is_asked_for() 
             reply.kind,
             Some(RejectionKind::NoSession),
             "{:?}",
-            test.headers
+            case.headers
         );
         assert_eq!(
             reply.headers[header::CONTENT_TYPE],
-            test.content_type,
+            case.content_type,
             "{:?}",
-            test.headers
+            case.headers
         );
         assert_eq!(
             reply.headers[header::CACHE_CONTROL],
             "no-store",
             "{:?}",
-            test.headers
+            case.headers
         );
         let sentence = RejectionKind::NoSession.sentence();
         assert!(reply.body.contains(sentence), "{}", reply.body);
-        if test.is_json {
+        if case.is_json {
             let body: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
             assert_eq!(
                 body,

@@ -4,61 +4,58 @@
 use http::Method;
 use tower_impersonation::{Access, RejectionKind, StartRequest};
 
-use crate::support::{ask, desk_with, get, parts, subject};
+use crate::support::{ask, desk_with, get, parts, subject, with};
 
 #[tokio::test]
 async fn r10_unsafe_methods_need_read_write_access() {
-    struct Test {
+    struct Case {
         method: &'static str,
         target: &'static str,
         r#override: bool,
         read: bool,
     }
-    let test = |method, target, read| Test {
+    let case = |method, target, read| Case {
         method,
         target,
         r#override: false,
         read,
     };
-    let tests = [
-        test("GET", "/orders?as=ines", true),
-        test("HEAD", "/orders?as=ines", true),
-        test("OPTIONS", "/orders?as=ines", true),
-        test("POST", "/orders?as=ines", false),
-        test("PUT", "/orders?as=ines", false),
-        test("PATCH", "/orders?as=ines", false),
-        test("DELETE", "/orders?as=ines", false),
-        test("TRACE", "/orders?as=ines", false),
-        test("CONNECT", "/orders?as=ines", false),
-        test("PURGE", "/orders?as=ines", false),
-        test("get", "/orders?as=ines", false),
-        test("POST", "/search?as=ines", true),
-        test("PUT", "/search?as=ines", false),
-        test("POST", "/search/save?as=ines", false),
-        test("POST", "/search/?as=ines", false),
-        Test {
+    let cases = [
+        case("GET", "/orders?as=ines", true),
+        case("HEAD", "/orders?as=ines", true),
+        case("OPTIONS", "/orders?as=ines", true),
+        case("POST", "/orders?as=ines", false),
+        case("PUT", "/orders?as=ines", false),
+        case("PATCH", "/orders?as=ines", false),
+        case("DELETE", "/orders?as=ines", false),
+        case("TRACE", "/orders?as=ines", false),
+        case("CONNECT", "/orders?as=ines", false),
+        case("PURGE", "/orders?as=ines", false),
+        case("get", "/orders?as=ines", false),
+        case("POST", "/search?as=ines", true),
+        case("PUT", "/search?as=ines", false),
+        case("POST", "/search/save?as=ines", false),
+        case("POST", "/search/?as=ines", false),
+        Case {
             method: "GET",
             target: "/orders?as=ines",
             r#override: true,
             read: false,
         },
     ];
-    for test in tests {
+    for case in cases {
         for access in [Access::ReadOnly, Access::ReadWrite] {
             let desk = desk_with(|b| b.read_route(Method::POST, "/search"));
             let start = StartRequest::new(subject("ines"), "ticket 1").with_access(access);
             desk.handle.start(&parts("ada"), start).await.unwrap();
-            let mut request = ask(test.method, "ada", test.target);
-            if test.r#override {
-                let method = "DELETE".parse().unwrap();
-                request
-                    .headers_mut()
-                    .insert("x-http-method-override", method);
+            let mut request = ask(case.method, "ada", case.target);
+            if case.r#override {
+                request = with(request, &[("x-http-method-override", "DELETE")]);
             }
             let reply = desk.send(request).await;
 
-            let what = format!("{} {} {access}", test.method, test.target);
-            if test.read || access == Access::ReadWrite {
+            let what = format!("{} {} {access}", case.method, case.target);
+            if case.read || access == Access::ReadWrite {
                 assert_eq!(reply.kind, None, "{what}");
                 assert_eq!(desk.echo.calls(), 1, "{what}");
                 let access_seen = desk.echo.last().acting_as.map(|a| a.access());
@@ -121,44 +118,44 @@ async fn r11_protected_routes_are_refused_in_every_access_mode_and_spelling() {
 
 #[tokio::test]
 async fn r12_excluded_paths_run_as_the_actor_and_no_spelling_widens_them() {
-    struct Test {
+    struct Case {
         target: &'static str,
         excluded: bool,
     }
-    let test = |target, excluded| Test { target, excluded };
-    let tests = [
-        test("/admin?as=ines", true),
-        test("/admin/?as=ines", true),
-        test("/admin/users/7?as=ines", true),
-        test("/tenants/8/admin/x?as=ines", true),
-        test("/administrators?as=ines", false),
-        test("/orders/admin?as=ines", false),
-        test("/admin/../orders?as=ines", false),
-        test("/admin/%2e%2e/orders?as=ines", false),
-        test("/admin%2f..%2forders?as=ines", false),
-        test("/admin/..%2forders?as=ines", false),
-        test("//admin?as=ines", false),
-        test("/%61dmin?as=ines", false),
-        test("/tenants//admin?as=ines", false),
+    let case = |target, excluded| Case { target, excluded };
+    let cases = [
+        case("/admin?as=ines", true),
+        case("/admin/?as=ines", true),
+        case("/admin/users/7?as=ines", true),
+        case("/tenants/8/admin/x?as=ines", true),
+        case("/administrators?as=ines", false),
+        case("/orders/admin?as=ines", false),
+        case("/admin/../orders?as=ines", false),
+        case("/admin/%2e%2e/orders?as=ines", false),
+        case("/admin%2f..%2forders?as=ines", false),
+        case("/admin/..%2forders?as=ines", false),
+        case("//admin?as=ines", false),
+        case("/%61dmin?as=ines", false),
+        case("/tenants//admin?as=ines", false),
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk_with(|b| b.exclude("/admin").exclude("/tenants/*/admin"));
         desk.start("ada", "ines").await.unwrap();
         desk.world.forget();
-        let reply = desk.send(get("ada", test.target)).await;
+        let reply = desk.send(get("ada", case.target)).await;
 
-        let body = if test.excluded {
+        let body = if case.excluded {
             "themselves"
         } else {
             "ines by ada"
         };
-        assert_eq!(reply.body, body, "{}", test.target);
+        assert_eq!(reply.body, body, "{}", case.target);
         assert_eq!(
             desk.world.count("identify") == 0,
-            test.excluded,
+            case.excluded,
             "{}",
-            test.target
+            case.target
         );
-        assert_eq!(desk.echo.last().uri.query(), None, "{}", test.target);
+        assert_eq!(desk.echo.last().uri.query(), None, "{}", case.target);
     }
 }

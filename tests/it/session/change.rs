@@ -7,8 +7,9 @@ use tower_impersonation::{
     audit::{AuditEvent, EventName},
 };
 
-use super::is_taken_back;
-use crate::support::{Desk, How, MINUTE, NOON, desk, id, parts, post, still_waits, subject};
+use crate::support::{
+    Desk, How, MINUTE, NOON, desk, id, is_taken_back, parts, post, still_waits, subject,
+};
 
 fn raise() -> ChangeRequest {
     ChangeRequest::new("ticket 2: has to change it").with_access(Access::ReadWrite)
@@ -16,7 +17,7 @@ fn raise() -> ChangeRequest {
 
 #[tokio::test]
 async fn s6_raising_and_extending_need_a_fresh_reason_and_a_fresh_check() {
-    struct Test {
+    struct Case {
         name: &'static str,
         who: &'static str,
         then: fn(&Desk),
@@ -24,86 +25,86 @@ async fn s6_raising_and_extending_need_a_fresh_reason_and_a_fresh_check() {
         refused: Option<RejectionKind>,
     }
     let hours = |n: u32| MINUTE * 60 * n;
-    let test = |name, who, then, change, refused| Test {
+    let case = |name, who, then, change, refused| Case {
         name,
         who,
         then,
         change,
         refused,
     };
-    let tests = [
-        test("raised", "ada", |_| {}, raise(), None),
-        test(
+    let cases = [
+        case("raised", "ada", |_| {}, raise(), None),
+        case(
             "extended",
             "ada",
             |_| {},
             ChangeRequest::new("ticket 2").with_duration(hours(1)),
             None,
         ),
-        test(
+        case(
             "blank",
             "ada",
             |_| {},
             ChangeRequest::new(" ").with_access(Access::ReadWrite),
             Some(RejectionKind::InvalidRequest),
         ),
-        test(
+        case(
             "too long a reason",
             "ada",
             |_| {},
             ChangeRequest::new("x".repeat(501)).with_access(Access::ReadWrite),
             Some(RejectionKind::InvalidRequest),
         ),
-        test(
+        case(
             "nothing to change",
             "ada",
             |_| {},
             ChangeRequest::new("ticket 2"),
             Some(RejectionKind::InvalidRequest),
         ),
-        test(
+        case(
             "beyond the grant",
             "sam",
             |_| {},
             raise(),
             Some(RejectionKind::Denied),
         ),
-        test(
+        case(
             "demoted",
             "ada",
             |d| d.cast.dismiss("ada"),
             raise(),
             Some(RejectionKind::NotAdmin),
         ),
-        test(
+        case(
             "barred",
             "ada",
             |d| d.cast.bar("ines"),
             raise(),
             Some(RejectionKind::Denied),
         ),
-        test(
+        case(
             "the subject is gone",
             "ada",
             |d| drop(d.cast.users.remove(&id("ines"))),
             raise(),
             Some(RejectionKind::SubjectNotFound),
         ),
-        test(
+        case(
             "over",
             "ada",
             |d| d.clock.advance(MINUTE * 30),
             raise(),
             Some(RejectionKind::NothingToEnd),
         ),
-        test(
+        case(
             "no trail",
             "ada",
             |d| d.world.trouble("write", How::Fail),
             raise(),
             Some(RejectionKind::TrailUnavailable),
         ),
-        test(
+        case(
             "no store",
             "ada",
             |d| d.world.trouble("update", How::Hang),
@@ -111,32 +112,32 @@ async fn s6_raising_and_extending_need_a_fresh_reason_and_a_fresh_check() {
             Some(RejectionKind::Unavailable),
         ),
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk();
         let start = StartRequest::new(subject("ines"), "ticket 1").with_duration(MINUTE * 30);
-        let session = desk.handle.start(&parts(test.who), start).await.unwrap();
-        (test.then)(&desk);
-        let (parts, whom) = (parts(test.who), subject("ines"));
-        let changing = desk.handle.change(&parts, &whom, test.change);
+        let session = desk.handle.start(&parts(case.who), start).await.unwrap();
+        (case.then)(&desk);
+        let (parts, whom) = (parts(case.who), subject("ines"));
+        let changing = desk.handle.change(&parts, &whom, case.change);
         let changed = desk.while_time_passes(changing).await;
 
         let kind = changed.as_ref().err().map(Rejection::kind);
-        assert_eq!(kind, test.refused, "{}", test.name);
+        assert_eq!(kind, case.refused, "{}", case.name);
         let row = desk.row(&session).await;
         desk.world.calm();
         let events = desk.events().await;
-        if test.refused.is_some() {
-            assert_eq!(row.access, Access::ReadOnly, "{}", test.name);
-            assert_eq!(row.expires_at, NOON + MINUTE * 30, "{}", test.name);
+        if case.refused.is_some() {
+            assert_eq!(row.access, Access::ReadOnly, "{}", case.name);
+            assert_eq!(row.expires_at, NOON + MINUTE * 30, "{}", case.name);
             assert!(
                 events.iter().any(|event| event.rule.is_some()),
                 "{}",
-                test.name
+                case.name
             );
             // A raise that was announced and did not happen is taken back.
             let raised = |event: &&AuditEvent| event.name == EventName::AccessRaised;
             for raised in events.iter().filter(raised) {
-                assert!(is_taken_back(&events, raised), "{}: {events:?}", test.name);
+                assert!(is_taken_back(&events, raised), "{}: {events:?}", case.name);
             }
         } else {
             let event = &events[1];

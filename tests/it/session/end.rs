@@ -17,38 +17,38 @@ type Ending = for<'a> fn(&'a Desk, &'a SessionWithUser) -> Pin<Box<dyn Future<Ou
 
 #[tokio::test]
 async fn s4_each_end_is_recorded_with_its_reason_and_acts_no_more() {
-    struct Test {
+    struct Case {
         reason: EndedReason,
         end: Ending,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             reason: EndedReason::Manual,
             end: |desk, _| Box::pin(async { drop(desk.handle.stop(&parts("ada")).await.unwrap()) }),
         },
-        Test {
+        Case {
             reason: EndedReason::Manual,
             end: |desk, session| {
                 let id = session.session.id;
                 Box::pin(async move { drop(desk.handle.revoke(&parts("ada"), id).await.unwrap()) })
             },
         },
-        Test {
+        Case {
             reason: EndedReason::SessionRevoked,
             end: |desk, session| {
                 let id = session.session.id;
                 Box::pin(async move { drop(desk.handle.revoke(&parts("root"), id).await.unwrap()) })
             },
         },
-        Test {
+        Case {
             reason: EndedReason::AdminLogout,
             end: |desk, _| Box::pin(async { drop(desk.handle.log_out(&id("ada")).await.unwrap()) }),
         },
-        Test {
+        Case {
             reason: EndedReason::ActorDemoted,
             end: |desk, _| Box::pin(async { drop(desk.handle.demote(&id("ada")).await.unwrap()) }),
         },
-        Test {
+        Case {
             reason: EndedReason::SubjectGone,
             end: |desk, _| {
                 Box::pin(async {
@@ -58,11 +58,11 @@ async fn s4_each_end_is_recorded_with_its_reason_and_acts_no_more() {
                 })
             },
         },
-        Test {
+        Case {
             reason: EndedReason::Replaced,
             end: |desk, _| Box::pin(async { drop(desk.start("ada", "otto").await.unwrap()) }),
         },
-        Test {
+        Case {
             reason: EndedReason::Idle,
             end: |desk, _| {
                 Box::pin(async {
@@ -71,7 +71,7 @@ async fn s4_each_end_is_recorded_with_its_reason_and_acts_no_more() {
                 })
             },
         },
-        Test {
+        Case {
             reason: EndedReason::Timeout,
             end: |desk, _| {
                 Box::pin(async {
@@ -84,36 +84,36 @@ async fn s4_each_end_is_recorded_with_its_reason_and_acts_no_more() {
             },
         },
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk_with(|b| b.replace_active());
         let session = desk.start("ada", "ines").await.unwrap();
-        (test.end)(&desk, &session).await;
+        (case.end)(&desk, &session).await;
 
         let row = desk.row(&session).await;
-        assert_eq!(row.ended_reason, Some(test.reason));
+        assert_eq!(row.ended_reason, Some(case.reason));
         let calls = desk.echo.calls();
         let reply = desk.send(post("ada", "/?as=ines")).await;
         assert_eq!(
             reply.kind,
             Some(RejectionKind::NoSession),
             "{}",
-            test.reason
+            case.reason
         );
-        assert_eq!(desk.echo.calls(), calls, "{}", test.reason);
+        assert_eq!(desk.echo.calls(), calls, "{}", case.reason);
         let events = desk.events().await;
         let mut ends = events.iter().filter(|event| event.name == EventName::End);
         let end = ends.next().unwrap();
-        assert_eq!(end.session, Some(session.session.id), "{}", test.reason);
-        assert_eq!(end.reason.as_deref(), Some(test.reason.as_str()));
-        assert_eq!(end.subject, Some(subject("ines")), "{}", test.reason);
-        assert_eq!(Some(end.time), row.ended_at, "{}", test.reason);
-        let by = if test.reason == EndedReason::SessionRevoked {
+        assert_eq!(end.session, Some(session.session.id), "{}", case.reason);
+        assert_eq!(end.reason.as_deref(), Some(case.reason.as_str()));
+        assert_eq!(end.subject, Some(subject("ines")), "{}", case.reason);
+        assert_eq!(Some(end.time), row.ended_at, "{}", case.reason);
+        let by = if case.reason == EndedReason::SessionRevoked {
             "root"
         } else {
             "ada"
         };
-        assert_eq!(end.actor, Some(id(by)), "{}", test.reason);
-        assert!(ends.next().is_none(), "{}", test.reason);
+        assert_eq!(end.actor, Some(id(by)), "{}", case.reason);
+        assert!(ends.next().is_none(), "{}", case.reason);
     }
 }
 

@@ -7,8 +7,7 @@ use tower_impersonation::{
     session::{EndedReason, MemorySessions},
 };
 
-use super::is_taken_back;
-use crate::support::{Desk, How, MINUTE, desk, desk_with, get, parts};
+use crate::support::{Desk, How, MINUTE, desk, desk_with, get, is_taken_back, parts};
 
 #[tokio::test]
 async fn s2_a_second_start_is_refused_and_changes_nothing() {

@@ -12,142 +12,142 @@ use crate::support::{MINUTE, NOON, desk, desk_with, id, parts, subject};
 async fn s1_a_start_needs_an_admin_a_reason_and_a_subject_of_lower_rank() {
     use RejectionKind::*;
 
-    struct Test {
+    struct Case {
         name: &'static str,
         who: &'static str,
         whom: &'static str,
         reason: String,
         refused: Option<RejectionKind>,
     }
-    let test = |name, who, whom, reason: &str, refused| Test {
+    let case = |name, who, whom, reason: &str, refused| Case {
         name,
         who,
         whom,
         reason: reason.to_owned(),
         refused,
     };
-    let tests = [
-        test("fine", "ada", "ines", "ticket 1", None),
-        test("an admin for support", "ada", "sam", "ticket 1", None),
-        test("the anonymous visitor", "sam", "~anon", "ticket 1", None),
-        test("the service role", "root", "~service", "ticket 1", None),
-        test("500 characters", "ada", "ines", &"ü".repeat(500), None),
-        test(
+    let cases = [
+        case("fine", "ada", "ines", "ticket 1", None),
+        case("an admin for support", "ada", "sam", "ticket 1", None),
+        case("the anonymous visitor", "sam", "~anon", "ticket 1", None),
+        case("the service role", "root", "~service", "ticket 1", None),
+        case("500 characters", "ada", "ines", &"ü".repeat(500), None),
+        case(
             "501 characters",
             "ada",
             "ines",
             &"ü".repeat(501),
             Some(InvalidRequest),
         ),
-        test(
+        case(
             "500 and blanks",
             "ada",
             "ines",
             &format!(" {} ", "x".repeat(500)),
             None,
         ),
-        test("no reason", "ada", "ines", "", Some(InvalidRequest)),
-        test(
+        case("no reason", "ada", "ines", "", Some(InvalidRequest)),
+        case(
             "a blank reason",
             "ada",
             "ines",
             " \t\n\u{a0}\u{2003}",
             Some(InvalidRequest),
         ),
-        test("oneself", "ada", "ada", "ticket 1", Some(Yourself)),
-        test("equal rank", "ada", "abe", "ticket 1", Some(Denied)),
-        test("higher rank", "sam", "ada", "ticket 1", Some(Denied)),
-        test("opted out", "root", "kim", "ticket 1", Some(Denied)),
-        test("a system account", "root", "bot", "ticket 1", Some(Denied)),
-        test(
+        case("oneself", "ada", "ada", "ticket 1", Some(Yourself)),
+        case("equal rank", "ada", "abe", "ticket 1", Some(Denied)),
+        case("higher rank", "sam", "ada", "ticket 1", Some(Denied)),
+        case("opted out", "root", "kim", "ticket 1", Some(Denied)),
+        case("a system account", "root", "bot", "ticket 1", Some(Denied)),
+        case(
             "unknown",
             "ada",
             "nobody",
             "ticket 1",
             Some(SubjectNotFound),
         ),
-        test(
+        case(
             "the service role without the right",
             "ada",
             "~service",
             "ticket 1",
             Some(Denied),
         ),
-        test("nobody", "", "ines", "ticket 1", Some(Unauthenticated)),
-        test("a user", "mia", "ines", "ticket 1", Some(NotAdmin)),
-        test("barred", "ada", "otto", "ticket 1", Some(Denied)),
+        case("nobody", "", "ines", "ticket 1", Some(Unauthenticated)),
+        case("a user", "mia", "ines", "ticket 1", Some(NotAdmin)),
+        case("barred", "ada", "otto", "ticket 1", Some(Denied)),
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk();
         desk.cast.bar("otto");
-        let start = StartRequest::new(subject(test.whom), test.reason);
-        let started = desk.handle.start(&parts(test.who), start).await;
+        let start = StartRequest::new(subject(case.whom), case.reason);
+        let started = desk.handle.start(&parts(case.who), start).await;
 
         let kind = started.as_ref().err().map(Rejection::kind);
-        assert_eq!(kind, test.refused, "{}", test.name);
+        assert_eq!(kind, case.refused, "{}", case.name);
         let active = desk.active().await.len();
-        assert_eq!(active, usize::from(test.refused.is_none()), "{}", test.name);
+        assert_eq!(active, usize::from(case.refused.is_none()), "{}", case.name);
         let trail = desk.trail().await;
-        assert_eq!(trail.len(), 1, "{}: {trail:?}", test.name);
+        assert_eq!(trail.len(), 1, "{}: {trail:?}", case.name);
         assert_eq!(
             trail[0].starts_with("start"),
-            test.refused.is_none(),
+            case.refused.is_none(),
             "{}",
-            test.name
+            case.name
         );
     }
 }
 
 #[tokio::test]
 async fn s1_a_grant_narrows_access_and_lifetime() {
-    struct Test {
+    struct Case {
         who: &'static str,
         access: Access,
         duration: Option<Duration>,
         got: (Access, Duration),
     }
     let hours = |n: u32| MINUTE * 60 * n;
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             who: "ada",
             access: Access::ReadOnly,
             duration: None,
             got: (Access::ReadOnly, hours(2)),
         },
-        Test {
+        Case {
             who: "ada",
             access: Access::ReadWrite,
             duration: Some(hours(9)),
             got: (Access::ReadWrite, hours(2)),
         },
-        Test {
+        Case {
             who: "ada",
             access: Access::ReadWrite,
             duration: Some(MINUTE),
             got: (Access::ReadWrite, MINUTE),
         },
-        Test {
+        Case {
             who: "sam",
             access: Access::ReadWrite,
             duration: Some(hours(1)),
             got: (Access::ReadOnly, MINUTE * 30),
         },
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk();
-        let mut start = StartRequest::new(subject("ines"), "ticket 1").with_access(test.access);
-        if let Some(duration) = test.duration {
+        let mut start = StartRequest::new(subject("ines"), "ticket 1").with_access(case.access);
+        if let Some(duration) = case.duration {
             start = start.with_duration(duration);
         }
         let session = desk
             .handle
-            .start(&parts(test.who), start)
+            .start(&parts(case.who), start)
             .await
             .unwrap()
             .session;
         assert_eq!(
             (session.access, session.expires_at),
-            (test.got.0, NOON + test.got.1)
+            (case.got.0, NOON + case.got.1)
         );
     }
 }

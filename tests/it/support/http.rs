@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use http::{Request, Response, request::Parts};
+use http::{HeaderValue, Request, Response, request::Parts};
 use http_body::Body;
 use http_body_util::Full;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
@@ -28,6 +28,15 @@ pub(crate) fn get(who: &str, target: &str) -> Req {
 
 pub(crate) fn post(who: &str, target: &str) -> Req {
     ask("POST", who, target)
+}
+
+/// The request with these headers too, in this order.
+pub(crate) fn with<B>(mut request: Request<B>, headers: &[(&'static str, &str)]) -> Request<B> {
+    for (name, value) in headers {
+        let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header");
+        request.headers_mut().append(*name, value);
+    }
+    request
 }
 
 pub(crate) fn parts(who: &str) -> Parts {
@@ -70,7 +79,7 @@ pub(crate) async fn fetch(address: SocketAddr, request: Req) -> Response<hyper::
         let _ = connection.await;
     });
     let mut request = request;
-    let host = http::HeaderValue::try_from(address.to_string()).expect("an address");
+    let host = HeaderValue::try_from(address.to_string()).expect("an address");
     request.headers_mut().insert("host", host);
     sender.send_request(request).await.expect("an answer")
 }

@@ -23,9 +23,9 @@ pub(crate) use self::{
     crowd::each_sees_its_own,
     desk::{Desk, Reply, desk, desk_with, desk_with_consent, sessionless, who},
     host::{ADMIN, Staff, customer},
-    http::{Req, ask, fetch, get, parts, post, serve},
+    http::{Req, ask, fetch, get, parts, post, serve, with},
     time::{MINUTE, NOON, poll_once, settle, still_waits},
-    trail::{LateReader, line},
+    trail::{LateReader, is_taken_back, line},
     watched::Watched,
     world::{How, World},
 };

@@ -50,3 +50,10 @@ impl TrailReader for LateReader {
         sink.read(filter, page).await
     }
 }
+
+/// Whether a start that is in the trail is followed by the event that takes it back.
+pub(crate) fn is_taken_back(events: &[AuditEvent], start: &AuditEvent) -> bool {
+    events
+        .iter()
+        .any(|event| event.name == EventName::Denied && event.session == start.session)
+}

@@ -9,7 +9,7 @@ use tower_impersonation::{
 
 use crate::support::{
     ADMIN, Desk, MINUTE, NOON, Req, Staff, ask, customer, desk, desk_with, desk_with_consent,
-    each_sees_its_own, get, id, parts, post, sessionless, subject,
+    each_sees_its_own, get, id, parts, post, sessionless, subject, with,
 };
 
 /// CVE-2021-31999 Rancher, CVE-2022-23652 capsule-proxy. R3.
@@ -25,17 +25,10 @@ async fn rancher_and_capsule_proxy_a_marker_named_in_connection_is_refused() {
         // With the marker still there, and with the marker already dropped by a proxy.
         for marked in [true, false] {
             let desk = sessionless(|b| b);
-            let mut request = post("ada", "/orders");
-            request
-                .headers_mut()
-                .append("connection", "close".parse().unwrap());
-            request
-                .headers_mut()
-                .append("connection", value.parse().unwrap());
+            let headers = [("connection", "close"), ("connection", value)];
+            let mut request = with(post("ada", "/orders"), &headers);
             if marked {
-                request
-                    .headers_mut()
-                    .insert("act-as", "ines".parse().unwrap());
+                request = with(request, &[("act-as", "ines")]);
             }
             let reply = desk.send(request).await;
 
@@ -60,10 +53,7 @@ async fn rancher_and_cluster_proxy_a_marker_does_not_go_upstream() {
         forward.clone().oneshot(forwarded)
     });
     for target in ["/orders?as=ines&page=2", "/proxy/x?%61s=ines&page=2"] {
-        let mut request = get("ada", target);
-        request
-            .headers_mut()
-            .insert("act-as", "ines".parse().unwrap());
+        let request = with(get("ada", target), &[("act-as", "ines")]);
         let reply = desk.send_to(inner.clone(), request).await;
         assert_eq!(reply.body, "themselves", "{target}");
         assert_eq!(upstream.echo.last().uri.query(), Some("page=2"), "{target}");
@@ -74,36 +64,36 @@ async fn rancher_and_cluster_proxy_a_marker_does_not_go_upstream() {
 /// Redmine, Hadoop, appwrite#11533, django-impersonate, pretender. R4.
 #[tokio::test]
 async fn redmine_and_hadoop_a_marker_that_cannot_be_honoured_is_never_dropped() {
-    struct Test {
+    struct Case {
         name: &'static str,
         then: fn(&Desk),
         target: &'static str,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             name: "unknown",
             then: |_| {},
             target: "/?as=nobody",
         },
-        Test {
+        Case {
             name: "deleted",
             then: |desk| drop(desk.cast.users.remove(&id("ines"))),
             target: "/?as=ines",
         },
-        Test {
+        Case {
             name: "expired",
             then: |d| d.clock.advance(MINUTE * 120),
             target: "/?as=ines",
         },
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk();
         desk.start("ada", "ines").await.unwrap();
         desk.handle.forget_user(&id("ines"));
-        (test.then)(&desk);
-        let reply = desk.send(post("ada", test.target)).await;
-        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{}", test.name);
-        assert_eq!(desk.echo.calls(), 0, "{}", test.name);
+        (case.then)(&desk);
+        let reply = desk.send(post("ada", case.target)).await;
+        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{}", case.name);
+        assert_eq!(desk.echo.calls(), 0, "{}", case.name);
     }
     let desk = desk();
     let session = desk.start("ada", "ines").await.unwrap().session;
@@ -127,21 +117,21 @@ async fn elasticsearch_and_grafana_identities_of_concurrent_requests_do_not_mix(
 /// CVE-2022-1245, keycloak#48104, GHSA-q7fm-83gr-cqg5: one policy on every entry point.
 #[tokio::test]
 async fn keycloak_no_entry_point_lacks_a_check() {
-    struct Test {
+    struct Case {
         name: &'static str,
         /// What makes it forbidden.
         change: fn(&Desk),
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             name: "barred",
             change: |desk| desk.cast.bar("ines"),
         },
-        Test {
+        Case {
             name: "unknown",
             change: |desk| drop(desk.cast.users.remove(&id("ines"))),
         },
-        Test {
+        Case {
             name: "equal rank",
             change: |desk| {
                 desk.cast
@@ -149,24 +139,24 @@ async fn keycloak_no_entry_point_lacks_a_check() {
                     .insert(DirectoryUser::new(id("ines"), Rank(20)))
             },
         },
-        Test {
+        Case {
             name: "opted out",
             change: |desk| {
                 let out = customer("ines").not_impersonable_because("opted out");
                 desk.cast.users.insert(out);
             },
         },
-        Test {
+        Case {
             name: "no consent",
             change: |desk| desk.consents.withdraw(&id("ines")),
         },
-        Test {
+        Case {
             name: "no admin",
             change: |desk| desk.cast.dismiss("ada"),
         },
     ];
     let raise = || ChangeRequest::new("ticket 2").with_access(Access::ReadWrite);
-    for test in tests {
+    for case in cases {
         let with_consent = || {
             let desk = desk_with_consent();
             desk.consents.grant(id("ines"), NOON + MINUTE * 60);
@@ -176,32 +166,32 @@ async fn keycloak_no_entry_point_lacks_a_check() {
         let desk = with_consent();
         desk.start("ada", "ines").await.unwrap();
         desk.handle.forget_user(&id("ines"));
-        (test.change)(&desk);
+        (case.change)(&desk);
         assert!(
             desk.send(get("ada", "/?as=ines")).await.kind.is_some(),
             "{}",
-            test.name
+            case.name
         );
-        assert_eq!(desk.echo.calls(), 0, "{}", test.name);
+        assert_eq!(desk.echo.calls(), 0, "{}", case.name);
         // The start, by id and by login.
         let desk = with_consent();
-        (test.change)(&desk);
-        assert!(desk.start("ada", "ines").await.is_err(), "{}", test.name);
+        (case.change)(&desk);
+        assert!(desk.start("ada", "ines").await.is_err(), "{}", case.name);
         let login = StartRequest::for_login("ines@shop.example", "ticket 1");
         assert!(
             desk.handle.start(&parts("ada"), login).await.is_err(),
             "{}",
-            test.name
+            case.name
         );
         // The change.
         let desk = with_consent();
         desk.start("ada", "ines").await.unwrap();
-        (test.change)(&desk);
+        (case.change)(&desk);
         let changed = desk
             .handle
             .change(&parts("ada"), &subject("ines"), raise())
             .await;
-        assert!(changed.is_err(), "{}", test.name);
+        assert!(changed.is_err(), "{}", case.name);
     }
 }
 
@@ -243,13 +233,8 @@ async fn appwrite_a_link_on_another_site_does_not_act() {
         for mode in ["navigate", "no-cors", "cors"] {
             let desk = desk();
             desk.start("ada", "ines").await.unwrap();
-            let mut request = get("ada", "/?as=ines");
-            request
-                .headers_mut()
-                .insert("sec-fetch-site", site.parse().unwrap());
-            request
-                .headers_mut()
-                .insert("sec-fetch-mode", mode.parse().unwrap());
+            let headers = [("sec-fetch-site", site), ("sec-fetch-mode", mode)];
+            let request = with(get("ada", "/?as=ines"), &headers);
             let reply = desk.send(request).await;
             assert_eq!(reply.kind, Some(RejectionKind::CrossSite), "{site} {mode}");
             assert_eq!(desk.echo.calls(), 0, "{site} {mode}");

@@ -36,23 +36,23 @@ async fn gitlab_stop_ignores_every_id_but_the_callers_own() {
 /// gitlab#20388, symfony#37307, symfony#65502, Hephaestus#1885, better-auth. R8.
 #[tokio::test]
 async fn gitlab_and_symfony_a_session_does_not_outlive_demotion_or_promotion() {
-    struct Test {
+    struct Case {
         change: fn(&Desk),
         reason: EndedReason,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             change: |desk| desk.cast.dismiss("ada"),
             reason: EndedReason::ActorDemoted,
         },
-        Test {
+        Case {
             change: |desk| {
                 let locked = customer("ines").not_impersonable_because("locked");
                 desk.cast.users.insert(locked);
             },
             reason: EndedReason::SubjectGone,
         },
-        Test {
+        Case {
             change: |desk| {
                 desk.cast
                     .users
@@ -61,19 +61,19 @@ async fn gitlab_and_symfony_a_session_does_not_outlive_demotion_or_promotion() {
             reason: EndedReason::SubjectGone,
         },
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk();
         let session = desk.start("ada", "ines").await.unwrap();
         desk.handle.forget_user(&id("ines"));
-        (test.change)(&desk);
+        (case.change)(&desk);
         let reply = desk.send(get("ada", "/?as=ines")).await;
         assert_eq!(
             reply.kind,
             Some(RejectionKind::SessionEnded),
             "{}",
-            test.reason
+            case.reason
         );
-        assert_eq!(desk.row(&session).await.ended_reason, Some(test.reason));
+        assert_eq!(desk.row(&session).await.ended_reason, Some(case.reason));
         // The rank that comes back does not bring the session back.
         desk.cast.hire("ada", ADMIN);
         desk.cast.users.insert(customer("ines"));

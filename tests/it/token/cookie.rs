@@ -5,7 +5,7 @@ use http::{HeaderValue, StatusCode};
 use tower_impersonation::RejectionKind;
 
 use super::{assert_unauthorized, bearer, desk_with_tokens, issue, settings};
-use crate::support::{Desk, Req, ask, desk_with, parts};
+use crate::support::{Desk, Req, ask, desk_with, parts, with};
 
 fn desk_with_cookie() -> Desk {
     desk_with(|builder| builder.tokens(settings().cookie()).exclude("/admin"))
@@ -18,10 +18,7 @@ fn taken(set_cookie: &HeaderValue) -> (String, String) {
 }
 
 fn browser(who: &str, method: &str, target: &str, cookies: &str) -> Req {
-    let mut request = ask(method, who, target);
-    let value = HeaderValue::try_from(cookies).unwrap();
-    request.headers_mut().insert("cookie", value);
-    request
+    with(ask(method, who, target), &[("cookie", cookies)])
 }
 
 #[tokio::test]
@@ -63,11 +60,8 @@ async fn with_the_cookie_a_browser_is_acted_everywhere_until_stop() {
         assert_unauthorized(&desk.send(browser(who, "GET", "/", &all)).await, who);
     }
     let token = issue(&desk, &session).access_token;
-    let mut beside_token = browser("ada", "GET", "/", &cookie);
-    let value = HeaderValue::try_from(&token).unwrap();
-    beside_token
-        .headers_mut()
-        .insert("impersonation-token", value);
+    let both = [("impersonation-token", token.as_str())];
+    let beside_token = with(browser("ada", "GET", "/", &cookie), &both);
     for request in [
         browser("ada", "GET", "/?as=otto", &all),
         browser("ada", "GET", "/", &format!("{cookie}; {cookie}")),

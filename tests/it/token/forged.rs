@@ -2,7 +2,6 @@
 //! the host's own is left alone.
 
 use base64::{Engine, engine::general_purpose};
-use http::HeaderValue;
 use serde_json::{Value, json};
 use tower_impersonation::{
     RejectionKind,
@@ -10,7 +9,7 @@ use tower_impersonation::{
 };
 
 use super::{SECRET, assert_unauthorized, bearer, beside, desk_with_tokens, started};
-use crate::support::{desk_with, get};
+use crate::support::{desk_with, get, with};
 
 #[tokio::test]
 async fn a_token_that_was_cut_extended_or_forged_is_refused_and_never_ignored() {
@@ -44,7 +43,7 @@ async fn a_token_that_was_cut_extended_or_forged_is_refused_and_never_ignored() 
     };
     let deep = json!({"sub": "ada", "act": {"sub": "b", "act": {"sub": "c", "act": {"sub": "d", "act": {"sub": "e"}}}}});
     let other_session = json!("019aa0f3-5c00-7000-8000-000000000001");
-    let tests = [
+    let cases = [
         ("alg none", "none", &SECRET, claims.clone()),
         ("wrong key", "HS256", &[8; 32], claims.clone()),
         (
@@ -85,7 +84,7 @@ async fn a_token_that_was_cut_extended_or_forged_is_refused_and_never_ignored() 
             with("sub", json!("otto")),
         ),
     ];
-    for (name, alg, key, claims) in tests {
+    for (name, alg, key, claims) in cases {
         let token = forge(
             &json!({"typ": "at+jwt", "alg": alg, "kid": "k1"}),
             &claims,
@@ -150,9 +149,8 @@ async fn r1_bearers_that_are_not_ours_are_left_alone() {
     );
     for token in ["demo-ada", "a.b.c", &theirs, "eyJ0eXAiOiJKV1QifQ.e30.x"] {
         for scheme in ["Bearer", "bearer", "Basic", "DPoP"] {
-            let mut request = get("ada", "/orders");
-            let value = HeaderValue::try_from(format!("{scheme} {token}")).unwrap();
-            request.headers_mut().insert("authorization", value.clone());
+            let value = format!("{scheme} {token}");
+            let request = with(get("ada", "/orders"), &[("authorization", &value)]);
             assert_eq!(desk.send(request).await.body, "themselves", "{token}");
             assert_eq!(desk.echo.last().headers["authorization"], value);
         }
@@ -162,9 +160,8 @@ async fn r1_bearers_that_are_not_ours_are_left_alone() {
 
     // Without tokens set, nothing is a token.
     let (_, tokens) = started(&desk).await;
-    let mut request = bearer("GET", "/", &tokens.access_token);
-    let value = HeaderValue::try_from(&tokens.access_token).unwrap();
-    request.headers_mut().insert("impersonation-token", value);
+    let request = bearer("GET", "/", &tokens.access_token);
+    let request = with(request, &[("impersonation-token", &tokens.access_token)]);
     assert_eq!(plain.send(request).await.body, "themselves");
     assert!(plain.echo.last().headers.contains_key("authorization"));
     assert!(plain.handle.tokens().is_none());

@@ -200,36 +200,36 @@ async fn an_access_token_is_over_after_15_minutes_and_a_refresh_gives_another() 
 
 #[tokio::test]
 async fn a_refresh_checks_what_a_request_has_to_pass() {
-    struct Test {
+    struct Case {
         what: &'static str,
         kind: RejectionKind,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             what: "demoted",
             kind: RejectionKind::InvalidToken,
         },
-        Test {
+        Case {
             what: "barred",
             kind: RejectionKind::InvalidToken,
         },
-        Test {
+        Case {
             what: "gone",
             kind: RejectionKind::InvalidToken,
         },
-        Test {
+        Case {
             what: "checker",
             kind: RejectionKind::Unavailable,
         },
-        Test {
+        Case {
             what: "store",
             kind: RejectionKind::Unavailable,
         },
     ];
-    for test in tests {
+    for case in cases {
         let desk = desk_with_tokens_and(|builder| builder.directory_cache(Duration::ZERO));
         let (session, tokens) = started(&desk).await;
-        match test.what {
+        match case.what {
             "demoted" => desk.cast.dismiss("ada"),
             "barred" => desk.cast.bar("ada"),
             "gone" => drop(desk.cast.users.remove(&id("ines"))),
@@ -238,14 +238,14 @@ async fn a_refresh_checks_what_a_request_has_to_pass() {
         }
         let live = desk.handle.tokens().unwrap();
         let refreshed = live.refresh(&parts(""), &tokens.refresh_token).await;
-        assert_eq!(refreshed.unwrap_err().kind(), test.kind, "{}", test.what);
+        assert_eq!(refreshed.unwrap_err().kind(), case.kind, "{}", case.what);
         desk.world.calm();
-        let is_over = test.kind == RejectionKind::InvalidToken;
+        let is_over = case.kind == RejectionKind::InvalidToken;
         assert_eq!(
             desk.row(&session).await.ended_at.is_some(),
             is_over,
             "{}",
-            test.what
+            case.what
         );
     }
 }

@@ -145,7 +145,7 @@ async fn jwt_logins_that_are_not_good_are_nobodys() {
     let key = EncodingKey::from_secret(&SECRET);
     let checker = jwt_checker(JwtKeys::hs256(&SECRET).unwrap());
     let now = NOON.unix_timestamp();
-    let tests = [
+    let cases = [
         ("as it is", "", Value::Null, true),
         ("a fraction", "exp", json!(now as f64 + 0.5), true),
         ("good from now on", "nbf", json!(now), true),
@@ -161,7 +161,7 @@ async fn jwt_logins_that_are_not_good_are_nobodys() {
         ("no audience", "aud", Value::Null, false),
         ("an acting token", "act", json!({"sub": "ada"}), false),
     ];
-    for (name, claim, value, good) in tests {
+    for (name, claim, value, good) in cases {
         let mut claims = login_claims();
         match value {
             Value::Null => drop(claims.as_object_mut().unwrap().remove(claim)),

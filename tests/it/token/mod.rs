@@ -1,6 +1,6 @@
 //! Acting tokens, through the layer and the handle: they act like a marker, and die with their session.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use serde_json::Value;
 use tower_impersonation::{
     Builder, RejectionKind, SessionWithUser,
@@ -10,7 +10,7 @@ use tower_impersonation::{
     },
 };
 
-use crate::support::{Desk, Reply, Req, ask, desk_with, get, provider};
+use crate::support::{Desk, Reply, Req, ask, desk_with, get, provider, with};
 
 mod cookie;
 mod forged;
@@ -48,17 +48,12 @@ async fn started(desk: &Desk) -> (SessionWithUser, IssuedTokens) {
 }
 
 fn bearer(method: &str, target: &str, token: &str) -> Req {
-    let mut request = ask(method, "", target);
-    let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
-    request.headers_mut().insert("authorization", value);
-    request
+    let bearer = format!("Bearer {token}");
+    with(ask(method, "", target), &[("authorization", &bearer)])
 }
 
 fn beside(who: &str, target: &str, token: &str) -> Req {
-    let mut request = get(who, target);
-    let value = HeaderValue::try_from(token).unwrap();
-    request.headers_mut().insert("impersonation-token", value);
-    request
+    with(get(who, target), &[("impersonation-token", token)])
 }
 
 fn assert_unauthorized(reply: &Reply, what: &str) {

@@ -1,13 +1,13 @@
 //! R2, R3, R4, R9, R10, R11, R13, R16: a token is a source of the marker like any other and opens no more than one.
 
-use http::{HeaderValue, StatusCode};
+use http::StatusCode;
 use tower_impersonation::{
     Builder, Caller, ConfigError, Decision, Impersonation, RejectionKind, StartRequest,
     audit::MemorySink, checker_fn, session::MemorySessions,
 };
 
 use super::{bearer, beside, desk_with_tokens, desk_with_tokens_and, issue, settings, started};
-use crate::support::{Desk, How, Req, get, id, parts, provider, subject};
+use crate::support::{Desk, How, Req, get, id, parts, provider, subject, with};
 
 #[tokio::test]
 async fn r3_r9_a_token_is_a_source_of_the_marker() {
@@ -15,14 +15,14 @@ async fn r3_r9_a_token_is_a_source_of_the_marker() {
     let (_, tokens) = started(&desk).await;
     let token = &tokens.access_token;
     // The same subject, in every place.
-    let mut all = bearer("GET", "/orders?as=ines&x=1", token);
-    all.headers_mut()
-        .insert("act-as", HeaderValue::from_static("ines"));
-    let value = HeaderValue::try_from(token).unwrap();
-    all.headers_mut()
-        .insert("x-user", HeaderValue::from_static("ada"));
-    all.headers_mut()
-        .insert("impersonation-token", value.clone());
+    let all = with(
+        bearer("GET", "/orders?as=ines&x=1", token),
+        &[
+            ("act-as", "ines"),
+            ("x-user", "ada"),
+            ("impersonation-token", token),
+        ],
+    );
     assert_eq!(desk.send(all).await.body, "ines by ada");
     let seen = desk.echo.last();
     assert_eq!(seen.uri, "/orders?x=1");
@@ -43,13 +43,8 @@ async fn r3_r9_a_token_is_a_source_of_the_marker() {
 
     let calls = desk.echo.calls();
     let other = started_as(&desk, "abe", "otto").await;
-    let header = |mut request: Req, name: &'static str, value: &str| {
-        request
-            .headers_mut()
-            .append(name, HeaderValue::try_from(value).unwrap());
-        request
-    };
-    let tests = [
+    let header = |request: Req, name: &'static str, value: &str| with(request, &[(name, value)]);
+    let cases = [
         ("query", bearer("GET", "/?as=otto", token)),
         (
             "header",
@@ -90,7 +85,7 @@ async fn r3_r9_a_token_is_a_source_of_the_marker() {
         ),
         ("broken marker", bearer("GET", "/?as=", token)),
     ];
-    for (name, request) in tests {
+    for (name, request) in cases {
         let reply = desk.send(request).await;
         assert_eq!(reply.kind, Some(RejectionKind::MalformedMarker), "{name}");
         assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{name}");
@@ -160,12 +155,8 @@ async fn r16_an_acted_request_is_not_acted_again_by_a_token() {
     let layer = desk.handle.layer();
     let inner = tower::Layer::layer(&layer, desk.echo.clone());
     let token = tokens.access_token.clone();
-    let with_both = move |mut request: Req| {
-        // The inner layer finds what the outer one has taken out, as if someone had put it there.
-        let value = HeaderValue::try_from(&token).unwrap();
-        request.headers_mut().insert("impersonation-token", value);
-        request
-    };
+    // The inner layer finds what the outer one has taken out, as if someone had put it there.
+    let with_both = move |request: Req| with(request, &[("impersonation-token", &token)]);
     let inner = tower::ServiceExt::map_request(inner, with_both);
     let reply = desk
         .send_to(inner, bearer("GET", "/", &tokens.access_token))

@@ -5,16 +5,10 @@ use std::pin::pin;
 use http::StatusCode;
 use tower_impersonation::{
     RejectionKind,
-    audit::{AuditEvent, EventName, Outcome},
+    audit::{EventName, Outcome},
 };
 
-use crate::support::{How, desk, get, line, post, settle, still_waits};
-
-fn is_taken_back(events: &[AuditEvent], start: &AuditEvent) -> bool {
-    events
-        .iter()
-        .any(|event| event.name == EventName::Denied && event.session == start.session)
-}
+use crate::support::{How, desk, get, is_taken_back, line, post, settle, still_waits};
 
 #[tokio::test]
 async fn a1_a_session_exists_only_after_its_start_is_durable() {

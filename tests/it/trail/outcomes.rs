@@ -23,18 +23,18 @@ use crate::support::{Req, ask, desk, desk_with, get, line, post, still_waits};
 async fn a2_every_acted_request_has_one_outcome_whatever_becomes_of_it() {
     type Inner = tower::util::BoxCloneService<Req, Response<Full<Bytes>>, &'static str>;
 
-    struct Test {
+    struct Case {
         name: &'static str,
         inner: fn() -> Inner,
         outcome: &'static str,
     }
-    let tests = [
-        Test {
+    let cases = [
+        Case {
             name: "an answer",
             inner: || Inner::new(service_fn(|_| ready(Ok(Response::new(Full::default()))))),
             outcome: "completed 200",
         },
-        Test {
+        Case {
             name: "an answer that says no",
             inner: || {
                 Inner::new(service_fn(|_| {
@@ -44,12 +44,12 @@ async fn a2_every_acted_request_has_one_outcome_whatever_becomes_of_it() {
             },
             outcome: "completed 500",
         },
-        Test {
+        Case {
             name: "a panic",
             inner: || Inner::new(service_fn(|_| async { panic!("handler") })),
             outcome: "failed",
         },
-        Test {
+        Case {
             name: "a panic before there is a future",
             inner: || {
                 Inner::new(service_fn(|_| -> std::future::Ready<_> {
@@ -58,24 +58,24 @@ async fn a2_every_acted_request_has_one_outcome_whatever_becomes_of_it() {
             },
             outcome: "failed",
         },
-        Test {
+        Case {
             name: "an error",
             inner: || Inner::new(service_fn(|_| ready(Err("inner")))),
             outcome: "failed",
         },
-        Test {
+        Case {
             name: "the client goes away",
             inner: || Inner::new(service_fn(|_| pending())),
             outcome: "cancelled",
         },
     ];
-    for test in tests {
+    for case in cases {
         for method in ["GET", "POST"] {
             let desk = desk();
             desk.start("ada", "ines").await.unwrap();
             let layer = desk.handle.layer();
             let sending = layer
-                .layer((test.inner)())
+                .layer((case.inner)())
                 .oneshot(ask(method, "ada", "/?as=ines"));
             let mut sending: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(sending);
             // Whoever has no answer after a while goes away.
@@ -91,24 +91,24 @@ async fn a2_every_acted_request_has_one_outcome_whatever_becomes_of_it() {
             let panicked = sending.await.is_err();
 
             // A panic goes on to whoever runs the service.
-            assert_eq!(panicked, test.name.starts_with("a panic"), "{}", test.name);
+            assert_eq!(panicked, case.name.starts_with("a panic"), "{}", case.name);
             let events = desk.events().await;
             let requests: Vec<_> = events
                 .iter()
                 .filter(|event| event.name == EventName::Request)
                 .collect();
             let (outcome, intents) = requests.split_last().unwrap();
-            let expected = format!("request ada ines {method} / {}", test.outcome);
-            assert_eq!(line(outcome), expected, "{}", test.name);
+            let expected = format!("request ada ines {method} / {}", case.outcome);
+            assert_eq!(line(outcome), expected, "{}", case.name);
             assert_eq!(
                 intents.len(),
                 usize::from(method == "POST"),
                 "{}",
-                test.name
+                case.name
             );
             for intent in intents {
-                assert_eq!(intent.outcome, Some(Outcome::Intent), "{}", test.name);
-                assert_eq!(intent.id, outcome.id, "{}", test.name);
+                assert_eq!(intent.outcome, Some(Outcome::Intent), "{}", case.name);
+                assert_eq!(intent.id, outcome.id, "{}", case.name);
             }
         }
     }

@@ -15,7 +15,7 @@ async fn r2_what_else_a_marked_page_sends_is_acted() {
     const NO_CORS: (&str, &str) = ("sec-fetch-mode", "no-cors");
     const OURS: (&str, &str) = ("origin", "https://shop.example");
     let image = ("sec-fetch-dest", "image");
-    let tests: [(&str, Headers); 14] = [
+    let cases: [(&str, Headers); 14] = [
         ("GET", &[SAME_ORIGIN, CORS, FROM_INES]),
         ("GET", &[SAME_ORIGIN, NO_CORS, image, FROM_INES]),
         // A script that asks for a part of a page is no navigation.
@@ -67,7 +67,7 @@ async fn r2_what_else_a_marked_page_sends_is_acted() {
     ];
     let desk = sticky();
     desk.start("ada", "ines").await.unwrap();
-    for (method, headers) in tests {
+    for (method, headers) in cases {
         let reply = desk.send(sent(method, "/orders?x=1", headers)).await;
         assert_eq!(reply.body, "ines by ada", "{method} {headers:?}");
         assert_eq!(reply.headers["acted-as"], "ines", "{method} {headers:?}");

@@ -1,11 +1,10 @@
 //! Requests without a marker, where the host has them looked at: the marker that stays (B6) and R20.
 
 use axum::{Router, body::Body};
-use http::header;
 use tower::ServiceExt as _;
 use tower_impersonation::Builder;
 
-use crate::support::{Desk, Req, ask, desk_with};
+use crate::support::{Desk, Req, ask, desk_with, with};
 
 #[cfg(feature = "page")]
 mod exit;
@@ -30,12 +29,7 @@ type Headers<'h> = &'h [(&'static str, &'h str)];
 
 /// A request of ada's to shop.example.
 fn sent(method: &str, target: &str, headers: Headers) -> Req {
-    let mut request = ask(method, "ada", target);
-    for (name, value) in [HOST].iter().chain(headers) {
-        let value = http::HeaderValue::from_bytes(value.as_bytes()).unwrap();
-        request.headers_mut().append(*name, value);
-    }
-    request
+    with(with(ask(method, "ada", target), &[HOST]), headers)
 }
 
 fn sticky() -> Desk {
@@ -61,8 +55,10 @@ fn app(desk: &Desk) -> Router {
 async fn call(app: &Router, method: &str, path: &str, form: bool) -> http::Response<Body> {
     let mut request = sent(method, path, &[SAME_ORIGIN, FROM_INES]).map(Body::new);
     if form {
-        let form = "application/x-www-form-urlencoded".parse().unwrap();
-        request.headers_mut().insert(header::CONTENT_TYPE, form);
+        request = with(
+            request,
+            &[("content-type", "application/x-www-form-urlencoded")],
+        );
     }
     app.clone().oneshot(request).await.unwrap()
 }

@@ -37,13 +37,13 @@ fn r2_the_sticky_marker_needs_one_in_the_url() {
 
 #[tokio::test]
 async fn r2_a_navigation_from_a_marked_page_goes_to_the_same_url_with_the_marker() {
-    struct Test {
+    struct Case {
         method: &'static str,
         target: &'static str,
         headers: Headers<'static>,
         to: &'static str,
     }
-    let test = |method, target, headers, to| Test {
+    let case = |method, target, headers, to| Case {
         method,
         target,
         headers,
@@ -54,56 +54,56 @@ async fn r2_a_navigation_from_a_marked_page_goes_to_the_same_url_with_the_marker
     const ANON: (&str, &str) = ("referer", "https://shop.example/?as=~anon");
     const SPELLED: (&str, &str) = ("referer", "https://shop.example/?x&%61s=i%6ees&y#part");
     const ODD_ID: (&str, &str) = ("referer", "https://shop.example/?as=m%26m%20%C3%BC");
-    let tests = [
-        test("GET", "/", CLICK, "/?as=ines"),
-        test(
+    let cases = [
+        case("GET", "/", CLICK, "/?as=ines"),
+        case(
             "GET",
             "/orders/7?q=a%20b&r",
             CLICK,
             "/orders/7?q=a%20b&r&as=ines",
         ),
-        test("GET", "/orders?", CLICK, "/orders?&as=ines"),
-        test("HEAD", "/orders", CLICK, "/orders?as=ines"),
+        case("GET", "/orders?", CLICK, "/orders?&as=ines"),
+        case("HEAD", "/orders", CLICK, "/orders?as=ines"),
         // The redirected request has the marker; whether it may have the page is seen then.
-        test("GET", "/password", CLICK, "/password?as=ines"),
-        test("GET", "/administration", CLICK, "/administration?as=ines"),
-        test("GET", "/x/../admin/y", CLICK, "/x/../admin/y?as=ines"),
+        case("GET", "/password", CLICK, "/password?as=ines"),
+        case("GET", "/administration", CLICK, "/administration?as=ines"),
+        case("GET", "/x/../admin/y", CLICK, "/x/../admin/y?as=ines"),
         // A browser that says nothing of itself.
-        test("GET", "/orders", OLD, "/orders?as=ines"),
-        test("HEAD", "/orders", OLD, "/orders?as=ines"),
-        test(
+        case("GET", "/orders", OLD, "/orders?as=ines"),
+        case("HEAD", "/orders", OLD, "/orders?as=ines"),
+        case(
             "GET",
             "http://shop.example/orders",
             &[SAME_ORIGIN, NAVIGATE, FROM_INES],
             "/orders?as=ines",
         ),
-        test("GET", "/", &[SAME_ORIGIN, NAVIGATE, ANON], "/?as=%7Eanon"),
-        test("GET", "/", &[SAME_ORIGIN, NAVIGATE, SPELLED], "/?as=ines"),
-        test(
+        case("GET", "/", &[SAME_ORIGIN, NAVIGATE, ANON], "/?as=%7Eanon"),
+        case("GET", "/", &[SAME_ORIGIN, NAVIGATE, SPELLED], "/?as=ines"),
+        case(
             "GET",
             "/",
             &[SAME_ORIGIN, NAVIGATE, ODD_ID],
             "/?as=m%26m+%C3%BC",
         ),
         // Never to another host.
-        test(
+        case(
             "GET",
             "//evil.example/x?y",
             CLICK,
             "/.//evil.example/x?y&as=ines",
         ),
-        test("GET", "///evil.example", CLICK, "/.///evil.example?as=ines"),
-        test("GET", r"/\evil.example", CLICK, r"/./\evil.example?as=ines"),
-        test("GET", "/%5cevil.example", CLICK, "/%5cevil.example?as=ines"),
-        test("GET", "/.//evil.example", CLICK, "/.//evil.example?as=ines"),
+        case("GET", "///evil.example", CLICK, "/.///evil.example?as=ines"),
+        case("GET", r"/\evil.example", CLICK, r"/./\evil.example?as=ines"),
+        case("GET", "/%5cevil.example", CLICK, "/%5cevil.example?as=ines"),
+        case("GET", "/.//evil.example", CLICK, "/.//evil.example?as=ines"),
     ];
     let desk = sticky();
-    for Test {
+    for Case {
         method,
         target,
         headers,
         to,
-    } in tests
+    } in cases
     {
         let reply = desk.send(sent(method, target, headers)).await;
         let what = format!("{method} {target} {headers:?}");
@@ -139,7 +139,7 @@ async fn r4_a_form_is_sent_on_with_the_marker_so_that_its_answer_has_it_too() {
     const OURS: (&str, &str) = ("origin", "https://shop.example");
     let desk = sticky();
     desk.start("ada", "ines").await.unwrap();
-    let tests: [Headers; 3] = [
+    let cases: [Headers; 3] = [
         &[
             SAME_ORIGIN,
             NAVIGATE,
@@ -159,13 +159,13 @@ async fn r4_a_form_is_sent_on_with_the_marker_so_that_its_answer_has_it_too() {
         // Browsers that say nothing of themselves.
         &[HTML, OURS, FROM_INES, ("content-length", "9")],
     ];
-    for headers in tests {
+    for headers in cases {
         let form = desk.send(sent("POST", "/orders?x=1", headers)).await;
         assert_eq!(form.status, 307, "{headers:?}");
         assert_eq!(location(&form), "/orders?x=1&as=ines", "{headers:?}");
         assert_eq!(desk.echo.calls(), 0, "{headers:?}");
     }
-    let again = sent("POST", "/orders?x=1&as=ines", tests[1]);
+    let again = sent("POST", "/orders?x=1&as=ines", cases[1]);
     assert_eq!(desk.send(again).await.body, "ines by ada");
 }
 

@@ -60,12 +60,12 @@ async fn r1_the_settings_do_not_need_each_other() {
     let typed = || sent("GET", "/orders", &[TYPED, NAVIGATE, DOCUMENT]);
     let click = || sent("GET", "/orders", &[SAME_ORIGIN, NAVIGATE, FROM_INES]);
     type Set = fn(Builder) -> Builder;
-    let tests: [(Set, [bool; 3]); 3] = [
+    let cases: [(Set, [bool; 3]); 3] = [
         (Builder::sticky_marker, [true, false, false]),
         (Builder::refuse_unmarked_writes, [false, true, false]),
         (Builder::end_when_marker_removed, [false, false, true]),
     ];
-    for (set, [redirected, refused, ended]) in tests {
+    for (set, [redirected, refused, ended]) in cases {
         let desk = Desk::new(&MemorySessions::new(), true, set);
         desk.start("ada", "ines").await.unwrap();
         let is_redirect = desk.send(click()).await.status == StatusCode::TEMPORARY_REDIRECT;

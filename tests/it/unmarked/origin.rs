@@ -1,7 +1,7 @@
 //! R4, R5: only a page of this very origin, by scheme, host and port, passes its marker on.
 
 use super::{DOCUMENT, FROM_INES, NAVIGATE, SAME_ORIGIN, TYPED, sent, sticky};
-use crate::support::{ask, post, sessionless};
+use crate::support::{ask, post, sessionless, with};
 
 // === The sticky marker ===
 
@@ -10,7 +10,7 @@ async fn r5_what_is_not_surely_sent_by_a_page_of_this_origin_is_untouched() {
     let referer = |url: &'static str| ("referer", url);
     let ines = FROM_INES;
     let cross = |site: &'static str| ("sec-fetch-site", site);
-    let tests: Vec<(&str, Vec<(&'static str, &str)>)> = vec![
+    let cases: Vec<(&str, Vec<(&'static str, &str)>)> = vec![
         ("typed", vec![TYPED, ines]),
         ("same site", vec![cross("same-site"), ines]),
         ("cross site", vec![cross("cross-site"), ines]),
@@ -93,7 +93,7 @@ async fn r5_what_is_not_surely_sent_by_a_page_of_this_origin_is_untouched() {
     let desk = sticky();
     desk.start("ada", "ines").await.unwrap();
     desk.world.forget();
-    for (name, headers) in &tests {
+    for (name, headers) in &cases {
         for (method, more) in [
             ("GET", &[NAVIGATE, DOCUMENT][..]),
             ("GET", &[]),
@@ -111,12 +111,8 @@ async fn r5_what_is_not_surely_sent_by_a_page_of_this_origin_is_untouched() {
 async fn r5_a_referer_is_held_against_scheme_host_and_port_as_far_as_they_are_known() {
     let desk = sessionless(|b| b.sticky_marker());
     let send = |target: &str, host: &str, referer: &str| {
-        let mut request = ask("POST", "ada", target);
-        request.headers_mut().insert("host", host.parse().unwrap());
-        request
-            .headers_mut()
-            .insert("referer", referer.parse().unwrap());
-        desk.send(request)
+        let headers = [("host", host), ("referer", referer)];
+        desk.send(with(ask("POST", "ada", target), &headers))
     };
     for (target, host, referer, acted) in [
         ("/", "shop.example", "http://shop.example/?as=ines", true),
@@ -167,10 +163,7 @@ async fn r5_a_referer_is_held_against_scheme_host_and_port_as_far_as_they_are_kn
         assert_eq!(reply.body, who, "{target} {host} {referer}");
     }
     // A request that does not say for whom it is has no origin.
-    let mut request = post("ada", "/");
-    request
-        .headers_mut()
-        .insert("referer", FROM_INES.1.parse().unwrap());
+    let request = with(post("ada", "/"), &[FROM_INES]);
     assert_eq!(desk.send(request).await.body, "themselves");
 }
 
@@ -192,11 +185,10 @@ async fn r4_a_port_that_goes_without_saying_makes_no_other_host() {
         ("shop.example", "http://shop.example:8080/?as=ines", false),
         ("[::80]", "http://[:]/?as=ines", false),
     ] {
-        let mut request = ask("GET", "ada", "/orders");
-        let headers = request.headers_mut();
-        headers.insert("host", host.parse().unwrap());
-        headers.insert("referer", page.parse().unwrap());
-        let reply = desk.send(request).await;
+        let headers = [("host", host), ("referer", page)];
+        let reply = desk
+            .send(with(ask("GET", "ada", "/orders"), &headers))
+            .await;
         let shown = if is_own { "ines by ada" } else { "themselves" };
         assert_eq!(reply.body, shown, "{host} {page}");
     }

@@ -41,7 +41,7 @@ async fn r20_nothing_but_a_typed_page_ends_the_session() {
     const FRAME: (&str, &str) = ("sec-fetch-dest", "iframe");
     const IMAGE: (&str, &str) = ("sec-fetch-dest", "image");
     const ALL: Headers = &[TYPED, NAVIGATE, DOCUMENT];
-    let tests: [(&str, &str, &str, Headers); 14] = [
+    let cases: [(&str, &str, &str, Headers); 14] = [
         ("our link", "GET", "/", &[SAME_ORIGIN, NAVIGATE, DOCUMENT]),
         ("a sister's", "GET", "/", &[SISTER, NAVIGATE, DOCUMENT]),
         ("another's", "GET", "/", &[CROSS, NAVIGATE, DOCUMENT]),
@@ -59,7 +59,7 @@ async fn r20_nothing_but_a_typed_page_ends_the_session() {
     ];
     let desk = desk_with(all_settings);
     desk.start("ada", "ines").await.unwrap();
-    for (name, method, target, headers) in tests {
+    for (name, method, target, headers) in cases {
         let reply = desk.send(sent(method, target, headers)).await;
         assert_eq!(reply.status, StatusCode::OK, "{name}");
         assert_eq!(desk.active().await.len(), 1, "{name}");

@@ -12,70 +12,70 @@ fn r20_writes() -> Desk {
 
 #[tokio::test]
 async fn r20_an_unmarked_write_of_someone_with_a_session_is_refused() {
-    struct Test {
+    struct Case {
         name: &'static str,
         method: &'static str,
         target: &'static str,
         headers: Headers<'static>,
         refused: bool,
     }
-    let test = |name, method, target, headers, refused| Test {
+    let case = |name, method, target, headers, refused| Case {
         name,
         method,
         target,
         headers,
         refused,
     };
-    let tests = [
-        test(
+    let cases = [
+        case(
             "a form",
             "POST",
             "/orders",
             &[SAME_ORIGIN, NAVIGATE, HTML][..],
             true,
         ),
-        test("a script", "DELETE", "/orders/7", &[SAME_ORIGIN], true),
-        test("no browser", "PUT", "/orders", &[], true),
-        test("TRACE", "TRACE", "/orders", &[], true),
-        test("a method of someone's own", "BREW", "/orders", &[], true),
-        test("a read", "GET", "/orders", &[], false),
-        test("a head", "HEAD", "/orders", &[], false),
-        test("options", "OPTIONS", "/orders", &[], false),
-        test("listed as a read", "POST", "/search", &[], false),
-        test("listed for another method", "PUT", "/search", &[], true),
-        test(
+        case("a script", "DELETE", "/orders/7", &[SAME_ORIGIN], true),
+        case("no browser", "PUT", "/orders", &[], true),
+        case("TRACE", "TRACE", "/orders", &[], true),
+        case("a method of someone's own", "BREW", "/orders", &[], true),
+        case("a read", "GET", "/orders", &[], false),
+        case("a head", "HEAD", "/orders", &[], false),
+        case("options", "OPTIONS", "/orders", &[], false),
+        case("listed as a read", "POST", "/search", &[], false),
+        case("listed for another method", "PUT", "/search", &[], true),
+        case(
             "listed, and overridden",
             "POST",
             "/search",
             &[("x-http-method", "DELETE")],
             true,
         ),
-        test(
+        case(
             "an override",
             "GET",
             "/orders",
             &[("x-http-method-override", "DELETE")],
             true,
         ),
-        test(
+        case(
             "a WebSocket",
             "GET",
             "/live",
             &[("upgrade", "websocket")],
             true,
         ),
-        test(
+        case(
             "another upgrade",
             "GET",
             "/live",
             &[("upgrade", "h2c")],
             false,
         ),
-        test("protected, written", "POST", "/password", &[], true),
-        test("protected, read", "GET", "/password", &[], false),
-        test("excluded", "POST", "/admin/people", &[], false),
-        test("a spelling of it", "POST", "/x/../admin/people", &[], true),
-        test(
+        case("protected, written", "POST", "/password", &[], true),
+        case("protected, read", "GET", "/password", &[], false),
+        case("excluded", "POST", "/admin/people", &[], false),
+        case("a spelling of it", "POST", "/x/../admin/people", &[], true),
+        case(
             "another site's page",
             "POST",
             "/orders",
@@ -85,13 +85,13 @@ async fn r20_an_unmarked_write_of_someone_with_a_session_is_refused() {
     ];
     let desk = r20_writes();
     let session = desk.start("ada", "ines").await.unwrap();
-    for Test {
+    for Case {
         name,
         method,
         target,
         headers,
         refused,
-    } in tests
+    } in cases
     {
         let before = desk.echo.calls();
         let reply = desk.send(sent(method, target, headers)).await;
