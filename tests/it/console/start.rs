@@ -212,8 +212,9 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
         case,
     ];
     for case in cases {
+        let name = case.name;
         let console = Console::new();
-        match case.name {
+        match name {
             "barred meanwhile" => console.desk.cast.bar("ines"),
             "gone meanwhile" => drop(console.desk.cast.users.remove(&id("ines"))),
             "store" => console.desk.world.trouble("check", How::Fail),
@@ -228,24 +229,14 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
         ]);
         let page = console.post("ada", "/start?subject=ines", &typed).await;
         page.is(case.status, Some(case.kind));
-        assert_eq!(page.textarea("reason"), case.reason, "{}", case.name);
-        assert_eq!(
-            page.field("ticket").get("value"),
-            case.ticket,
-            "{}",
-            case.name
-        );
-        assert_eq!(
-            page.field("next").get("value"),
-            "/orders/7",
-            "{}",
-            case.name
-        );
+        assert_eq!(page.textarea("reason"), case.reason, "{name}");
+        assert_eq!(page.field("ticket").get("value"), case.ticket, "{name}");
+        assert_eq!(page.field("next").get("value"), "/orders/7", "{name}");
         let checked = page
             .all("input")
             .into_iter()
             .find(|input| input.has("checked"));
-        assert_eq!(checked.unwrap().get("value"), "read_write", "{}", case.name);
+        assert_eq!(checked.unwrap().get("value"), "read_write", "{name}");
         let chosen = page
             .all("option")
             .into_iter()
@@ -255,7 +246,7 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
         } else {
             case.duration
         };
-        assert_eq!(chosen.unwrap().get("value"), kept, "{}", case.name);
+        assert_eq!(chosen.unwrap().get("value"), kept, "{name}");
         match case.field {
             "" => {
                 page.says(case.message);
@@ -263,7 +254,7 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
                     .all("div")
                     .into_iter()
                     .find(|div| div.get("role") == "alert");
-                assert!(alert.unwrap().has("autofocus"), "{}", case.name);
+                assert!(alert.unwrap().has("autofocus"), "{name}");
             }
             field => assert_eq!(page.problem_of(field), case.message),
         }
@@ -272,7 +263,7 @@ async fn s1_a_refused_start_comes_back_with_everything_typed() {
             .iter()
             .filter(|f| page.field(f).has("aria-invalid"))
             .count();
-        assert_eq!(wrong, usize::from(!case.field.is_empty()), "{}", case.name);
+        assert_eq!(wrong, usize::from(!case.field.is_empty()), "{name}");
         assert!(console.desk.active().await.is_empty());
     }
 }

@@ -71,6 +71,7 @@ async fn r8_what_changed_since_the_start_ends_the_session_with_the_next_request(
         },
     ];
     for case in cases {
+        let name = case.name;
         let desk = desk_with(|b| b.directory_cache(Duration::ZERO));
         let session = desk.start("ada", "ines").await.unwrap();
         assert_eq!(desk.send(get("ada", "/?as=ines")).await.body, "ines by ada");
@@ -78,38 +79,26 @@ async fn r8_what_changed_since_the_start_ends_the_session_with_the_next_request(
         (case.change)(&desk);
         let reply = desk.send(post("ada", "/?as=ines")).await;
 
-        assert_eq!(
-            reply.kind,
-            Some(RejectionKind::SessionEnded),
-            "{}",
-            case.name
-        );
-        assert_eq!(desk.echo.calls(), 1, "{}", case.name);
+        assert_eq!(reply.kind, Some(RejectionKind::SessionEnded), "{name}");
+        assert_eq!(desk.echo.calls(), 1, "{name}");
         assert_eq!(
             desk.row(&session).await.ended_reason,
             Some(case.reason),
-            "{}",
-            case.name
+            "{name}"
         );
         let events = desk.events().await;
         let (end, denied) = (&events[2], &events[3]);
-        assert_eq!(
-            line(end),
-            format!("end ada ines {}", case.reason),
-            "{}",
-            case.name
-        );
+        assert_eq!(line(end), format!("end ada ines {}", case.reason), "{name}");
         assert_eq!(
             line(denied),
             format!("denied ada ines {}", case.reason),
-            "{}",
-            case.name
+            "{name}"
         );
-        assert_eq!(end.session, Some(session.session.id), "{}", case.name);
+        assert_eq!(end.session, Some(session.session.id), "{name}");
         // It stays refused.
         let reply = desk.send(get("ada", "/?as=ines")).await;
-        assert_ne!(reply.kind, None, "{}", case.name);
-        assert_eq!(desk.echo.calls(), 1, "{}", case.name);
+        assert_ne!(reply.kind, None, "{name}");
+        assert_eq!(desk.echo.calls(), 1, "{name}");
     }
 }
 
@@ -190,6 +179,7 @@ async fn r8_a_session_that_ends_while_its_request_is_under_way_runs_no_handler()
         },
     ];
     for case in cases {
+        let name = case.name;
         let world = World::default();
         let loading = world.clone();
         let desk = Desk::within(world, &MemorySessions::new(), true, |b| {
@@ -203,8 +193,7 @@ async fn r8_a_session_that_ends_while_its_request_is_under_way_runs_no_handler()
         assert_eq!(
             desk.send(get("ada", "/?as=ines")).await.status,
             StatusCode::OK,
-            "{}",
-            case.name
+            "{name}"
         );
         desk.events().await;
 
@@ -218,8 +207,8 @@ async fn r8_a_session_that_ends_while_its_request_is_under_way_runs_no_handler()
         gate.add_permits(100);
         let reply = sending.await;
 
-        assert_eq!(reply.kind, Some(RejectionKind::NoSession), "{}", case.name);
-        assert_eq!(desk.echo.calls(), 1, "{}", case.name);
+        assert_eq!(reply.kind, Some(RejectionKind::NoSession), "{name}");
+        assert_eq!(desk.echo.calls(), 1, "{name}");
         if case.method == "POST" {
             let trail = desk.trail().await;
             assert!(

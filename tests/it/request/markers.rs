@@ -144,23 +144,19 @@ async fn r3_a_marker_that_cannot_be_read_is_refused() {
         both("a blank reason", &[("act-as-reason", " ")]),
     ];
     for case in cases {
+        let name = case.name;
         let desk = sessionless(|b| b.exclude("/admin"));
         // An excluded path is no way around it.
         for path in ["", "/admin"] {
             let request = get("ada", &format!("{path}{}", case.target));
             let reply = desk.send(with(request, case.headers)).await;
 
-            assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{}", case.name);
-            assert_eq!(
-                reply.kind,
-                Some(RejectionKind::MalformedMarker),
-                "{}",
-                case.name
-            );
+            assert_eq!(reply.status, StatusCode::BAD_REQUEST, "{name}");
+            assert_eq!(reply.kind, Some(RejectionKind::MalformedMarker), "{name}");
         }
-        assert_eq!(desk.echo.calls(), 0, "{}", case.name);
+        assert_eq!(desk.echo.calls(), 0, "{name}");
         let refused = "denied - - malformed_marker";
-        assert_eq!(desk.trail().await, [refused, refused], "{}", case.name);
+        assert_eq!(desk.trail().await, [refused, refused], "{name}");
     }
 }
 

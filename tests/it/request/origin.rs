@@ -128,6 +128,7 @@ async fn r18_forwarded_headers_are_trusted_only_when_the_host_says_so() {
         },
     ];
     for case in cases {
+        let name = case.name;
         let claims = [("x-forwarded-for", "6.6.6.6, 10.0.0.7")];
         let request = with(get("ada", "/?as=ines"), &claims);
         let (from, _) = request.clone().into_parts();
@@ -138,11 +139,11 @@ async fn r18_forwarded_headers_are_trusted_only_when_the_host_says_so() {
         let address = case
             .address
             .map(|address| address.parse::<IpAddr>().unwrap());
-        assert_eq!(session.address, address, "{}", case.name);
+        assert_eq!(session.address, address, "{name}");
         let events = case.desk.events().await;
-        assert_eq!(events.len(), 2, "{}", case.name);
+        assert_eq!(events.len(), 2, "{name}");
         for event in events {
-            assert_eq!(event.address, address, "{}: {event:?}", case.name);
+            assert_eq!(event.address, address, "{name}: {event:?}");
         }
     }
 }

@@ -165,16 +165,17 @@ async fn r4_a_marker_that_cannot_be_honoured_runs_no_handler() {
         alone("trace", |_| {}, ask("TRACE", "sam", "/?as=ines"), ReadOnly),
     ];
     for case in cases {
+        let name = case.name;
         if let Some((who, whom)) = case.session {
             case.desk.start(who, whom).await.unwrap();
         }
         (case.then)(&case.desk);
         let reply = case.desk.send_slowly(case.request).await;
 
-        assert_eq!(reply.kind, Some(case.kind), "{}", case.name);
-        assert_eq!(reply.status, case.kind.status(), "{}", case.name);
-        assert_eq!(case.desk.echo.calls(), 0, "{}", case.name);
-        assert!(reply.acting_as.is_none(), "{}", case.name);
+        assert_eq!(reply.kind, Some(case.kind), "{name}");
+        assert_eq!(reply.status, case.kind.status(), "{name}");
+        assert_eq!(case.desk.echo.calls(), 0, "{name}");
+        assert!(reply.acting_as.is_none(), "{name}");
     }
 }
 

@@ -113,6 +113,7 @@ async fn s6_raising_and_extending_need_a_fresh_reason_and_a_fresh_check() {
         ),
     ];
     for case in cases {
+        let name = case.name;
         let desk = desk();
         let start = StartRequest::new(subject("ines"), "ticket 1").with_duration(MINUTE * 30);
         let session = desk.handle.start(&parts(case.who), start).await.unwrap();
@@ -122,22 +123,18 @@ async fn s6_raising_and_extending_need_a_fresh_reason_and_a_fresh_check() {
         let changed = desk.while_time_passes(changing).await;
 
         let kind = changed.as_ref().err().map(Rejection::kind);
-        assert_eq!(kind, case.refused, "{}", case.name);
+        assert_eq!(kind, case.refused, "{name}");
         let row = desk.row(&session).await;
         desk.world.calm();
         let events = desk.events().await;
         if case.refused.is_some() {
-            assert_eq!(row.access, Access::ReadOnly, "{}", case.name);
-            assert_eq!(row.expires_at, NOON + MINUTE * 30, "{}", case.name);
-            assert!(
-                events.iter().any(|event| event.rule.is_some()),
-                "{}",
-                case.name
-            );
+            assert_eq!(row.access, Access::ReadOnly, "{name}");
+            assert_eq!(row.expires_at, NOON + MINUTE * 30, "{name}");
+            assert!(events.iter().any(|event| event.rule.is_some()), "{name}");
             // A raise that was announced and did not happen is taken back.
             let raised = |event: &&AuditEvent| event.name == EventName::AccessRaised;
             for raised in events.iter().filter(raised) {
-                assert!(is_taken_back(&events, raised), "{}: {events:?}", case.name);
+                assert!(is_taken_back(&events, raised), "{name}: {events:?}");
             }
         } else {
             let event = &events[1];

@@ -78,22 +78,22 @@ async fn s1_a_start_needs_an_admin_a_reason_and_a_subject_of_lower_rank() {
         case("barred", "ada", "otto", "ticket 1", Some(Denied)),
     ];
     for case in cases {
+        let name = case.name;
         let desk = desk();
         desk.cast.bar("otto");
         let start = StartRequest::new(subject(case.whom), case.reason);
         let started = desk.handle.start(&parts(case.who), start).await;
 
         let kind = started.as_ref().err().map(Rejection::kind);
-        assert_eq!(kind, case.refused, "{}", case.name);
+        assert_eq!(kind, case.refused, "{name}");
         let active = desk.active().await.len();
-        assert_eq!(active, usize::from(case.refused.is_none()), "{}", case.name);
+        assert_eq!(active, usize::from(case.refused.is_none()), "{name}");
         let trail = desk.trail().await;
-        assert_eq!(trail.len(), 1, "{}: {trail:?}", case.name);
+        assert_eq!(trail.len(), 1, "{name}: {trail:?}");
         assert_eq!(
             trail[0].starts_with("start"),
             case.refused.is_none(),
-            "{}",
-            case.name
+            "{name}"
         );
     }
 }

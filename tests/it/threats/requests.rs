@@ -87,13 +87,14 @@ async fn redmine_and_hadoop_a_marker_that_cannot_be_honoured_is_never_dropped() 
         },
     ];
     for case in cases {
+        let name = case.name;
         let desk = desk();
         desk.start("ada", "ines").await.unwrap();
         desk.handle.forget_user(&id("ines"));
         (case.then)(&desk);
         let reply = desk.send(post("ada", case.target)).await;
-        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{}", case.name);
-        assert_eq!(desk.echo.calls(), 0, "{}", case.name);
+        assert_eq!(reply.status, StatusCode::FORBIDDEN, "{name}");
+        assert_eq!(desk.echo.calls(), 0, "{name}");
     }
     let desk = desk();
     let session = desk.start("ada", "ines").await.unwrap().session;
@@ -157,6 +158,7 @@ async fn keycloak_no_entry_point_lacks_a_check() {
     ];
     let raise = || ChangeRequest::new("ticket 2").with_access(Access::ReadWrite);
     for case in cases {
+        let name = case.name;
         let with_consent = || {
             let desk = desk_with_consent();
             desk.consents.grant(id("ines"), NOON + MINUTE * 60);
@@ -169,19 +171,17 @@ async fn keycloak_no_entry_point_lacks_a_check() {
         (case.change)(&desk);
         assert!(
             desk.send(get("ada", "/?as=ines")).await.kind.is_some(),
-            "{}",
-            case.name
+            "{name}"
         );
-        assert_eq!(desk.echo.calls(), 0, "{}", case.name);
+        assert_eq!(desk.echo.calls(), 0, "{name}");
         // The start, by id and by login.
         let desk = with_consent();
         (case.change)(&desk);
-        assert!(desk.start("ada", "ines").await.is_err(), "{}", case.name);
+        assert!(desk.start("ada", "ines").await.is_err(), "{name}");
         let login = StartRequest::for_login("ines@shop.example", "ticket 1");
         assert!(
             desk.handle.start(&parts("ada"), login).await.is_err(),
-            "{}",
-            case.name
+            "{name}"
         );
         // The change.
         let desk = with_consent();
@@ -191,7 +191,7 @@ async fn keycloak_no_entry_point_lacks_a_check() {
             .handle
             .change(&parts("ada"), &subject("ines"), raise())
             .await;
-        assert!(changed.is_err(), "{}", case.name);
+        assert!(changed.is_err(), "{name}");
     }
 }
 

@@ -70,6 +70,7 @@ async fn a2_every_acted_request_has_one_outcome_whatever_becomes_of_it() {
         },
     ];
     for case in cases {
+        let name = case.name;
         for method in ["GET", "POST"] {
             let desk = desk();
             desk.start("ada", "ines").await.unwrap();
@@ -91,7 +92,7 @@ async fn a2_every_acted_request_has_one_outcome_whatever_becomes_of_it() {
             let panicked = sending.await.is_err();
 
             // A panic goes on to whoever runs the service.
-            assert_eq!(panicked, case.name.starts_with("a panic"), "{}", case.name);
+            assert_eq!(panicked, name.starts_with("a panic"), "{name}");
             let events = desk.events().await;
             let requests: Vec<_> = events
                 .iter()
@@ -99,16 +100,11 @@ async fn a2_every_acted_request_has_one_outcome_whatever_becomes_of_it() {
                 .collect();
             let (outcome, intents) = requests.split_last().unwrap();
             let expected = format!("request ada ines {method} / {}", case.outcome);
-            assert_eq!(line(outcome), expected, "{}", case.name);
-            assert_eq!(
-                intents.len(),
-                usize::from(method == "POST"),
-                "{}",
-                case.name
-            );
+            assert_eq!(line(outcome), expected, "{name}");
+            assert_eq!(intents.len(), usize::from(method == "POST"), "{name}");
             for intent in intents {
-                assert_eq!(intent.outcome, Some(Outcome::Intent), "{}", case.name);
-                assert_eq!(intent.id, outcome.id, "{}", case.name);
+                assert_eq!(intent.outcome, Some(Outcome::Intent), "{name}");
+                assert_eq!(intent.id, outcome.id, "{name}");
             }
         }
     }
