@@ -83,12 +83,7 @@ async fn s5_of_several_sessions_one_or_all_are_stopped() {
 async fn s6_a_change_takes_a_reason_of_its_own() {
     let console = Console::new();
     let start = StartRequest::new(subject("ines"), "look").with_duration(MINUTE * 10);
-    console
-        .desk
-        .handle
-        .start(&parts("ada"), start)
-        .await
-        .unwrap();
+    console.desk.started(&parts("ada"), start).await;
     let page = console.get("ada", "/session").await;
     let change = page.all("form")[1].get("action").to_owned();
     let options: Vec<String> = page

@@ -190,13 +190,7 @@ async fn hostile_names_stay_names_in_every_field() {
             asking.headers.insert(name, hostile.parse().unwrap());
         }
         let start = StartRequest::new(subject(hostile), hostile).with_ticket(hostile);
-        let session = console
-            .desk
-            .handle
-            .start(&asking, start)
-            .await
-            .unwrap()
-            .session;
+        let session = console.desk.started(&asking, start).await;
         let q = form(&[("q", hostile)]);
         let of = form(&[("subject", hostile)]);
         let filter = form(&[("target_user_id", hostile)]);

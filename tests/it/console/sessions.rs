@@ -180,13 +180,7 @@ async fn s7_a_session_shows_all_that_it_keeps() {
         .headers
         .insert("user-agent", http::HeaderValue::from_static("Browser/1"));
     let start = StartRequest::new(subject("ines"), "cannot pay").with_ticket("T-7");
-    let session = console
-        .desk
-        .handle
-        .start(&asking, start)
-        .await
-        .unwrap()
-        .session;
+    let session = console.desk.started(&asking, start).await;
     let page = console
         .get("root", &format!("/sessions/{}", session.id))
         .await;

@@ -114,12 +114,7 @@ async fn a2_an_intent_alone_is_unknown_also_over_pages() {
 async fn the_csv_is_what_the_page_shows() {
     let console = Console::new();
     let start = StartRequest::new(subject("ines"), "=cmd()");
-    console
-        .desk
-        .handle
-        .start(&parts("ada"), start)
-        .await
-        .unwrap();
+    console.desk.started(&parts("ada"), start).await;
     console.start("abe", "otto").await;
     let page = console
         .get("root", "/trail?admin_user_id=ada&name=impersonation.start")

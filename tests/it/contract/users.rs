@@ -102,7 +102,7 @@ async fn r16_an_acted_request_reaches_nothing_of_the_api() {
         .nest(MOUNT, desk.handle.control())
         .layer(desk.handle.layer());
     let request_of = StartRequest::new(subject("ines"), "r").with_access(Access::ReadWrite);
-    desk.handle.start(&parts("root"), request_of).await.unwrap();
+    desk.started(&parts("root"), request_of).await;
     for (method, path) in ROUTES {
         if matches!(path, "/openapi.json" | "/token" | "/end")
             || (path == "/" && matches!(method, "get" | "delete"))

@@ -87,8 +87,7 @@ fn endings() -> [(&'static str, Ending); 5] {
 
 async fn ten_minutes(desk: &Desk) -> Arc<Session> {
     let start = StartRequest::new(subject("ines"), "ticket 1").with_duration(MINUTE * 10);
-    let started = desk.handle.start(&parts("ada"), start).await;
-    started.unwrap().session
+    desk.started(&parts("ada"), start).await
 }
 
 #[tokio::test]

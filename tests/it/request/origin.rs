@@ -133,7 +133,7 @@ async fn r18_forwarded_headers_are_trusted_only_when_the_host_says_so() {
         let request = with(get("ada", "/?as=ines"), &claims);
         let (from, _) = request.clone().into_parts();
         let start = StartRequest::new(subject("ines"), "ticket 1");
-        let session = case.desk.handle.start(&from, start).await.unwrap().session;
+        let session = case.desk.started(&from, start).await;
         case.desk.send(request).await;
 
         let address = case
@@ -158,7 +158,7 @@ async fn r18_the_peer_of_the_connection_is_the_default() {
     from.headers
         .insert("x-forwarded-for", "6.6.6.6".parse().unwrap());
     let start = StartRequest::new(subject("ines"), "ticket 1");
-    let session = desk.handle.start(&from, start).await.unwrap().session;
+    let session = desk.started(&from, start).await;
 
     assert_eq!(session.address, Some(IpAddr::from([192, 0, 2, 9])));
 }

@@ -47,7 +47,7 @@ async fn r10_unsafe_methods_need_read_write_access() {
         for access in [Access::ReadOnly, Access::ReadWrite] {
             let desk = desk_with(|b| b.read_route(Method::POST, "/search"));
             let start = StartRequest::new(subject("ines"), "ticket 1").with_access(access);
-            desk.handle.start(&parts("ada"), start).await.unwrap();
+            desk.started(&parts("ada"), start).await;
             let mut request = ask(case.method, "ada", case.target);
             if case.r#override {
                 request = with(request, &[("x-http-method-override", "DELETE")]);

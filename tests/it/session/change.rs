@@ -149,7 +149,7 @@ async fn s6_raising_and_extending_need_a_fresh_reason_and_a_fresh_check() {
 async fn s6_a_raise_counts_from_the_next_request_and_is_durable_before() {
     let desk = desk();
     let start = StartRequest::new(subject("ines"), "ticket 1");
-    desk.handle.start(&parts("ada"), start).await.unwrap();
+    desk.started(&parts("ada"), start).await;
     let reply = desk.send(post("ada", "/?as=ines")).await;
     assert_eq!(reply.kind, Some(RejectionKind::ReadOnly));
 

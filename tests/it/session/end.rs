@@ -121,7 +121,7 @@ async fn s4_each_end_is_recorded_with_its_reason_and_acts_no_more() {
 async fn s4_at_its_very_end_a_session_is_over() {
     let desk = desk();
     let start = StartRequest::new(subject("ines"), "ticket 1").with_duration(MINUTE);
-    desk.handle.start(&parts("ada"), start).await.unwrap();
+    desk.started(&parts("ada"), start).await;
 
     desk.clock.advance(MINUTE - Duration::from_nanos(1));
     assert_eq!(desk.send(get("ada", "/?as=ines")).await.body, "ines by ada");

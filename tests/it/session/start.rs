@@ -139,12 +139,7 @@ async fn s1_a_grant_narrows_access_and_lifetime() {
         if let Some(duration) = case.duration {
             start = start.with_duration(duration);
         }
-        let session = desk
-            .handle
-            .start(&parts(case.who), start)
-            .await
-            .unwrap()
-            .session;
+        let session = desk.started(&parts(case.who), start).await;
         assert_eq!(
             (session.access, session.expires_at),
             (case.got.0, NOON + case.got.1)
@@ -183,7 +178,7 @@ async fn s7_a_session_keeps_who_whom_why_how_and_from_where() {
     let start = StartRequest::new(subject("ines"), " cannot pay ")
         .with_ticket("4711")
         .with_access(Access::ReadWrite);
-    let session = desk.handle.start(&from, start).await.unwrap().session;
+    let session = desk.started(&from, start).await;
 
     assert_eq!(session.id.0.get_version_num(), 7);
     assert_eq!(

@@ -13,7 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, StatusCode, Uri};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, request::Parts};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, Service, ServiceExt};
@@ -243,6 +243,12 @@ impl Desk {
         let request =
             StartRequest::new(subject(whom), "ticket 4711").with_access(Access::ReadWrite);
         self.handle.start(&parts(who), request).await
+    }
+
+    /// The session of a start that succeeds.
+    pub(crate) async fn started(&self, from: &Parts, request: StartRequest) -> Arc<Session> {
+        let started = self.handle.start(from, request).await;
+        started.expect("a session").session
     }
 
     /// The session's row, ended or not.

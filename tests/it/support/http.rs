@@ -30,8 +30,11 @@ pub(crate) fn post(who: &str, target: &str) -> Req {
     ask("POST", who, target)
 }
 
-/// The request with these headers too, in this order.
+/// The request with these headers, in this order, in place of what it had under their names.
 pub(crate) fn with<B>(mut request: Request<B>, headers: &[(&'static str, &str)]) -> Request<B> {
+    for (name, _) in headers {
+        request.headers_mut().remove(*name);
+    }
     for (name, value) in headers {
         let value = HeaderValue::from_bytes(value.as_bytes()).expect("a header");
         request.headers_mut().append(*name, value);

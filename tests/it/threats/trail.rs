@@ -103,7 +103,7 @@ async fn asvs_a_newline_forges_no_line() {
     let (mut from, _) = post("ada", "/start%0a%0d").into_parts();
     let agent = http::HeaderValue::from_bytes(b"agent\tone\xff\xc2\x85").unwrap();
     from.headers.insert("user-agent", agent);
-    desk.handle.start(&from, start).await.unwrap();
+    desk.started(&from, start).await;
     let inner =
         service_fn(|_: Req| ready(Ok::<_, Infallible>(Response::new(Full::<Bytes>::default()))));
     desk.send_to(inner, get("ada", "/%0aforged?as=ines")).await;

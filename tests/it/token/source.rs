@@ -1,6 +1,6 @@
 //! R2, R3, R4, R9, R10, R11, R13, R16: a token is a source of the marker like any other and opens no more than one.
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode};
 use tower_impersonation::{
     Builder, Caller, ConfigError, Decision, Impersonation, RejectionKind, StartRequest,
     audit::MemorySink, checker_fn, session::MemorySessions,
@@ -43,7 +43,12 @@ async fn r3_r9_a_token_is_a_source_of_the_marker() {
 
     let calls = desk.echo.calls();
     let other = started_as(&desk, "abe", "otto").await;
-    let header = |request: Req, name: &'static str, value: &str| with(request, &[(name, value)]);
+    // Beside what is there already.
+    let header = |mut request: Req, name: &'static str, value: &str| {
+        let value = HeaderValue::try_from(value).unwrap();
+        request.headers_mut().append(name, value);
+        request
+    };
     let cases = [
         ("query", bearer("GET", "/?as=otto", token)),
         (

@@ -29,7 +29,8 @@ type Headers<'h> = &'h [(&'static str, &'h str)];
 
 /// A request of ada's to shop.example.
 fn sent(method: &str, target: &str, headers: Headers) -> Req {
-    with(with(ask(method, "ada", target), &[HOST]), headers)
+    let headers = [&[HOST], headers].concat();
+    with(ask(method, "ada", target), &headers)
 }
 
 fn sticky() -> Desk {
