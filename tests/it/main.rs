@@ -1,4 +1,6 @@
 //! Everything from outside: every rule by its name through the public API, and the examples as programs.
+//!
+//! A folder for each group of rules. What they share stands in `support`.
 #![allow(clippy::unwrap_used)]
 
 #[cfg(feature = "page")]
@@ -10,19 +12,14 @@ mod console;
 #[cfg(feature = "control")]
 mod contract;
 #[cfg(all(feature = "full", unix))]
-mod crash;
+mod database;
 #[cfg(all(feature = "full", unix))]
 mod desk;
-#[cfg(all(feature = "full", unix))]
-mod postgres;
-#[cfg(all(feature = "full", unix))]
-mod process;
-#[cfg(all(feature = "full", unix))]
-mod replicas;
-mod rules_requests;
-mod rules_sessions;
-mod sticky;
+mod request;
+mod session;
 mod support;
 mod threats;
 #[cfg(feature = "jwt")]
-mod tokens;
+mod token;
+mod trail;
+mod unmarked;

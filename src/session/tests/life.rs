@@ -1,8 +1,18 @@
 //! The session's life, step by step at random, beside a model that is too simple to be wrong.
 
-use proptest::{collection::vec, prelude::*};
+use std::{sync::Arc, time::Duration};
 
-use super::*;
+use proptest::{collection::vec, prelude::*};
+use time::OffsetDateTime;
+
+use super::{MINUTE, NOON, session, subject, user};
+use crate::{
+    session::{
+        EndedReason, Limits, MemorySessions, Page, Session, SessionFilter, SessionId, SessionStore,
+        SessionUpdate, StartError,
+    },
+    words::Access,
+};
 
 const ACTORS: [&str; 2] = ["ada", "eve"];
 const SUBJECTS: [&str; 3] = ["ines", "otto", "~anon"];
