@@ -10,6 +10,7 @@ use super::{
     field::{Field, FieldValue, InvalidValue, Stored},
     identity::{Access, Subject, UserId},
     open::open_words,
+    reason::MAX_REASON,
     session::SessionId,
 };
 
@@ -17,6 +18,8 @@ use super::{
 pub(crate) const MAX_PATH: usize = 512;
 /// The longest user agent or request id that is stored, in bytes.
 pub(crate) const MAX_HEADER: usize = 256;
+/// The longest method and the longest name of a rule that are stored, in bytes.
+const MAX_WORD: usize = 64;
 
 /// Writes down each field once. Everything else that knows fields (the struct, JSON, CSV, SQL, the readers) is made of
 /// this table; its order is theirs.
@@ -72,6 +75,13 @@ macro_rules! event_fields {
             #[must_use]
             pub fn new(id: Uuid, time: OffsetDateTime, name: EventName) -> Self {
                 Self { id, time, name, $($field: None,)* }
+            }
+
+            /// Clears every optional field in which `other` differs: what is left is true of both.
+            pub(crate) fn keep_common(&mut self, other: &Self) {
+                $(if self.$field != other.$field {
+                    self.$field = None;
+                })*
             }
         }
     };
@@ -196,6 +206,53 @@ impl AuditEvent {
         let found = Self::FIELDS.iter().find(|known| known.name == field);
         let found = found.ok_or(InvalidValue { field: None })?;
         found.set(self, value)
+    }
+
+    /// Cuts every text to its bound, so that no caller decides how large an event is (rule A4).
+    pub(crate) fn cut(&mut self) {
+        // Every field is named, so that a new text cannot be forgotten. Ids have bounds of their own.
+        let Self {
+            id: _,
+            time: _,
+            name: _,
+            actor: _,
+            subject: _,
+            session: _,
+            reason,
+            access: _,
+            method,
+            path,
+            route,
+            status: _,
+            outcome: _,
+            rule,
+            count: _,
+            address: _,
+            user_agent,
+            request_id,
+            by: _,
+        } = self;
+        let texts = [
+            (method, MAX_WORD),
+            (path, MAX_PATH),
+            (route, MAX_PATH),
+            (user_agent, MAX_HEADER),
+            (request_id, MAX_HEADER),
+        ];
+        for (text, most) in texts {
+            if let Some(text) = text.as_mut().filter(|text| text.len() > most) {
+                *text = cut(text, most).to_owned();
+            }
+        }
+        if let Some(rule) = rule.as_mut().filter(|rule| rule.len() > MAX_WORD) {
+            *rule = cut(rule, MAX_WORD).to_owned().into();
+        }
+        // A reason is measured in characters (rule S1), which are never more than its bytes.
+        if let Some(reason) = reason.as_mut().filter(|reason| reason.len() > MAX_REASON)
+            && let Some((end, _)) = reason.char_indices().nth(MAX_REASON)
+        {
+            *reason = reason[..end].to_owned();
+        }
     }
 
     /// The event as one line of JSON, without a line break (rule A6).

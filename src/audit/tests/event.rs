@@ -203,6 +203,41 @@ async fn a6_what_a_request_brings_is_cut_and_its_query_is_not_kept() {
     assert!(!line.contains("secret") && !line.contains('?'), "{line}");
 }
 
+#[tokio::test]
+async fn a4_no_caller_decides_how_large_an_event_is() {
+    let sink = MemorySink::default();
+    let (trail, _) = trail(sink.clone());
+    let long = "\u{e9}".repeat(100_000);
+    let mut event = bare();
+    for field in AuditEvent::FIELDS {
+        // Fields of other kinds, and ids, do not take such a text.
+        let _ = field.set(
+            &mut event,
+            crate::audit::FieldValue::Text(long.as_str().into()),
+        );
+    }
+    assert!(event.to_json_line().len() > 1_000_000);
+    let mut refused = event.clone();
+    refused.name = EventName::Denied;
+    let mut other = refused.clone();
+    other.address = Some([192, 0, 2, 7].into());
+    trail.record(event.clone());
+    trail.record_durable(event).await.unwrap();
+    for refused in [refused.clone(), refused, other] {
+        trail.record_refusal(refused);
+    }
+    trail.flush().await.unwrap();
+    assert_eq!(sink.events().len(), 5);
+    for event in sink.events() {
+        let line = event.to_json_line();
+        assert!(line.len() < 4_000, "{}", line.len());
+        assert_eq!(event.reason.unwrap().chars().count(), 500);
+        assert_eq!(event.path.unwrap().len(), 512);
+        assert_eq!(event.method.unwrap().len(), 64);
+        assert_eq!(event.rule.unwrap().len(), 64);
+    }
+}
+
 #[test]
 fn a5_the_key_tells_an_intent_from_its_outcome_and_from_nothing_else() {
     let mut intent = bare();

@@ -1,4 +1,4 @@
-//! Folding repeated reads: rule A4.
+//! Folding repeated reads and refusals: rule A4.
 
 use std::collections::BTreeMap;
 
@@ -435,6 +435,138 @@ async fn a4_open_windows_leave_slots_to_requests() {
         .map(|event| event.count.unwrap_or(1))
         .sum();
     assert_eq!(reads, QUEUE as u64 * 9);
+}
+
+/// A refusal of someone whom nobody knows.
+fn refusal(trail: &Trail, subject: &str, path: &str) -> AuditEvent {
+    let mut event = trail.event(EventName::Denied).unwrap();
+    event.rule = Some("unauthenticated".into());
+    event.reason = Some("nobody is signed in".to_owned());
+    event.subject = subject.parse().ok();
+    event.method = Some("GET".to_owned());
+    event.path = Some(path.to_owned());
+    event.status = Some(401);
+    event.address = Some([192, 0, 2, 7].into());
+    event.request_id = Some("4f1c".to_owned());
+    event
+}
+
+#[tokio::test]
+async fn a4_the_first_refusal_is_written_at_once_and_the_rest_as_one_event() {
+    let sink = MemorySink::default();
+    let (trail, clock) = trail(sink.clone());
+    let first = refusal(&trail, "ines", "/1");
+    trail.record_refusal(first.clone());
+    settle().await;
+    assert_eq!(sink.events(), [first]);
+
+    clock.advance(SECOND);
+    let second = refusal(&trail, "otto", "/2");
+    trail.record_refusal(second.clone());
+    for _ in 0..998 {
+        clock.advance(SECOND / 100);
+        trail.record_refusal(refusal(&trail, "otto", "/2"));
+    }
+    settle().await;
+    assert_eq!(sink.events().len(), 1, "they wait for their window");
+    clock.advance(WINDOW);
+    settle().await;
+
+    let [_, rest] = &sink.events()[..] else {
+        panic!("{:?}", sink.events())
+    };
+    // What they share is kept, though the first one of all was another.
+    let mut expected = second.clone();
+    expected.id = rest.id;
+    expected.count = Some(999);
+    assert_eq!(*rest, expected);
+    assert!(rest.id > second.id);
+    assert!(all_slots_are_free(&trail).await);
+}
+
+#[tokio::test]
+async fn a3_a_folded_refusal_names_a_subject_only_if_it_is_that_of_all() {
+    let sink = MemorySink::default();
+    let (trail, _) = trail(sink.clone());
+    for (subject, path) in [("ines", "/"), ("ines", "/"), ("otto", "/"), ("ines", "/")] {
+        trail.record_refusal(refusal(&trail, subject, path));
+    }
+    trail.flush().await.unwrap();
+    let rest = sink.events().remove(1);
+    assert_eq!((rest.count, rest.subject), (Some(3), None));
+    assert_eq!(rest.path.as_deref(), Some("/"));
+    assert_eq!(rest.rule.as_deref(), Some("unauthenticated"));
+}
+
+#[tokio::test]
+async fn a4_only_refusals_of_one_rule_address_actor_and_session_are_folded() {
+    type Change = fn(&mut AuditEvent);
+    let tests: [(&str, Change, bool); 9] = [
+        ("the same", |_| {}, true),
+        ("subject", |e| e.subject = Some(Subject::Anonymous), true),
+        ("path", |e| e.path = Some("/else".to_owned()), true),
+        ("reason", |e| e.reason = Some("else".to_owned()), true),
+        ("name", |e| e.name = EventName::PrivilegeViolation, false),
+        ("rule", |e| e.rule = Some("not_admin".into()), false),
+        ("address", |e| e.address = None, false),
+        ("actor", |e| e.actor = "ada".parse().ok(), false),
+        ("session", |e| e.session = Some(session(1).id), false),
+    ];
+    for (name, change, folded) in tests {
+        let sink = MemorySink::default();
+        let (trail, _) = trail(sink.clone());
+        trail.record_refusal(refusal(&trail, "ines", "/"));
+        let mut other = refusal(&trail, "ines", "/");
+        change(&mut other);
+        trail.record_refusal(other);
+        settle().await;
+        assert_eq!(sink.events().len() == 1, folded, "{name}");
+        trail.flush().await.unwrap();
+        assert_eq!(sink.events().len(), 2, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a4_refusals_of_the_next_window_begin_with_one_of_their_own() {
+    let sink = MemorySink::default();
+    let (trail, clock) = trail(sink.clone());
+    for _ in 0..2 {
+        for _ in 0..3 {
+            trail.record_refusal(refusal(&trail, "ines", "/"));
+        }
+        // No task runs in between, so it is the refusal that closes the window.
+        clock.advance(WINDOW);
+    }
+    trail.flush().await.unwrap();
+    let counts: Vec<_> = sink.events().iter().map(|event| event.count).collect();
+    assert_eq!(counts, [None, Some(2), None, Some(2)]);
+}
+
+#[tokio::test]
+async fn a4_the_end_of_a_session_closes_the_windows_of_its_refusals() {
+    let sink = MemorySink::default();
+    let (trail, _) = trail(sink.clone());
+    for _ in 0..2 {
+        let mut event = refusal(&trail, "ines", "/");
+        event.session = Some(session(1).id);
+        trail.record_refusal(event);
+    }
+    trail.unfold_session(session(1).id);
+    settle().await;
+    let counts: Vec<_> = sink.events().iter().map(|event| event.count).collect();
+    assert_eq!(counts, [None, Some(1)]);
+}
+
+#[tokio::test]
+async fn a4_without_a_window_each_refusal_is_written() {
+    let sink = MemorySink::default();
+    let (trail, _) = trail_of(sink.clone(), QUEUE, Duration::ZERO);
+    for _ in 0..3 {
+        trail.record_refusal(refusal(&trail, "ines", "/"));
+    }
+    trail.flush().await.unwrap();
+    assert_eq!(sink.events().len(), 3);
+    assert!(sink.events().iter().all(|event| event.count.is_none()));
 }
 
 /// A clock that is set, forward or back.

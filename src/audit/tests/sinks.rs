@@ -87,6 +87,159 @@ async fn a5_a_line_that_a_crash_cut_off_is_left_and_what_follows_is_readable() {
     }
 }
 
+/// A file of the trail with two lines in it.
+async fn with_two_lines() -> (tempfile::TempDir, std::path::PathBuf, JsonLines) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let sink = JsonLines::open(&path).unwrap();
+    sink.write(&[numbered("/1")]).await.unwrap();
+    sink.write(&[numbered("/2")]).await.unwrap();
+    (folder, path, sink)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a5_a_file_that_was_renamed_or_removed_is_opened_again_before_the_next_line() {
+    type Rotate = fn(&std::path::Path);
+    let tests: [(&str, Rotate); 4] = [
+        ("renamed", |path| {
+            fs::rename(path, path.with_extension("1")).unwrap()
+        }),
+        ("renamed, and a new one created", |path| {
+            fs::rename(path, path.with_extension("1")).unwrap();
+            fs::write(path, "").unwrap();
+        }),
+        ("removed", |path| fs::remove_file(path).unwrap()),
+        ("replaced by a longer one", |path| {
+            fs::rename(path, path.with_extension("1")).unwrap();
+            let other = serde_json::json!({ "path": "/0", "reason": "x".repeat(10_000) });
+            fs::write(path, format!("{other}\n")).unwrap();
+        }),
+    ];
+    for (name, rotate) in tests {
+        let (_folder, path, sink) = with_two_lines().await;
+        rotate(&path);
+        sink.write(&[numbered("/3")]).await.unwrap();
+        sink.write(&[numbered("/4")]).await.unwrap();
+        let mut kept = line_paths(&path);
+        kept.retain(|path| path != "/0");
+        assert_eq!(kept, ["/3", "/4"], "{name}");
+        let old = path.with_extension("1");
+        if name != "removed" {
+            assert_eq!(line_paths(&old), ["/1", "/2"], "{name}");
+        }
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a5_a_link_that_points_elsewhere_is_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let [one, other, link] = ["one", "other", "link"].map(|name| folder.path().join(name));
+    std::os::unix::fs::symlink(&one, &link).unwrap();
+    let sink = JsonLines::open(&link).unwrap();
+    sink.write(&[numbered("/1")]).await.unwrap();
+    fs::remove_file(&link).unwrap();
+    std::os::unix::fs::symlink(&other, &link).unwrap();
+    sink.write(&[numbered("/2")]).await.unwrap();
+    assert_eq!(
+        (line_paths(&one), line_paths(&other)),
+        (vec!["/1".into()], vec!["/2".into()])
+    );
+}
+
+#[tokio::test]
+async fn a5_a_file_that_was_truncated_goes_on_with_whole_lines() {
+    for left in [0, 20, 100] {
+        let (_folder, path, sink) = with_two_lines().await;
+        fs::copy(&path, path.with_extension("1")).unwrap();
+        let file = fs::OpenOptions::new().write(true).open(&path).unwrap();
+        file.set_len(left).unwrap();
+        for number in 3..5 {
+            sink.write(&[numbered(&format!("/{number}"))])
+                .await
+                .unwrap();
+        }
+        let text = fs::read(&path).unwrap();
+        let text = String::from_utf8(text[left as usize..].to_vec()).unwrap();
+        let kept: Vec<Value> = text
+            .trim_start()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{left}: {line:?}")))
+            .collect();
+        assert_eq!(kept.len(), 2, "{left}");
+        assert_eq!(line_paths(&path.with_extension("1")), ["/1", "/2"]);
+    }
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a5_reopen_lets_the_old_file_go_at_once() {
+    let (_folder, path, sink) = with_two_lines().await;
+    let old = path.with_extension("1");
+    fs::rename(&path, &old).unwrap();
+    // Held by the trail, reopened by the host.
+    let (trail, _) = trail(sink.clone());
+    sink.reopen().await.unwrap();
+    assert_eq!(line_paths(&path), Vec::<String>::new());
+    trail.record_durable(event(&trail, "/3")).await.unwrap();
+    assert_eq!(line_paths(&path), ["/3"]);
+    assert_eq!(line_paths(&old), ["/1", "/2"]);
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a5_a_file_that_cannot_be_opened_again_fails_the_write_until_it_can() {
+    let folder = tempfile::tempdir().unwrap();
+    let logs = folder.path().join("logs");
+    fs::create_dir(&logs).unwrap();
+    let path = logs.join("audit.jsonl");
+    let sink = JsonLines::open(&path).unwrap();
+    fs::rename(&logs, folder.path().join("moved")).unwrap();
+    assert!(sink.reopen().await.is_err());
+    assert!(sink.write(&[numbered("/1")]).await.is_err());
+    fs::create_dir(&logs).unwrap();
+    sink.write(&[numbered("/1")]).await.unwrap();
+    assert_eq!(line_paths(&path), ["/1"]);
+}
+
+/// Renames the file as fast as it can while the trail writes: no line is lost, and none stands there twice.
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a5_nothing_is_lost_however_often_the_file_is_rotated() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("audit.jsonl");
+    let (trail, _) = trail(JsonLines::open(&path).unwrap());
+    let is_over = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let rotation = {
+        let (path, is_over) = (path.clone(), is_over.clone());
+        tokio::task::spawn_blocking(move || {
+            let mut rotated = 0;
+            while !is_over.load(SeqCst) {
+                let old = path.with_extension(rotated.to_string());
+                rotated += usize::from(fs::rename(&path, old).is_ok());
+            }
+            rotated
+        })
+    };
+    for number in 0..300 {
+        let event = event(&trail, &format!("/{number}"));
+        trail.record_durable(event).await.unwrap();
+    }
+    is_over.store(true, SeqCst);
+    let rotated = rotation.await.unwrap();
+    assert!(rotated > 10, "{rotated}");
+    let mut kept = Vec::new();
+    for number in 0..rotated {
+        kept.extend(line_paths(&path.with_extension(number.to_string())));
+    }
+    if path.exists() {
+        kept.extend(line_paths(&path));
+    }
+    let expected: Vec<_> = (0..300).map(|number| format!("/{number}")).collect();
+    assert_eq!(kept, expected);
+}
+
 #[cfg(unix)]
 #[test]
 fn a6_a_new_file_is_its_owners_only() {

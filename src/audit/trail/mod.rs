@@ -1,9 +1,11 @@
 //! [`Trail`]: a bounded queue in front of a sink, with group commit.
 //!
-//! Data flows one way: slot → entry → queue → writer → sink. A *slot* is room in the queue for one event;
-//! who means to record something takes the slot first, so that recording itself never has to wait. The
-//! *writer* is a task that lives only while there is something to write; if its runtime goes away, its
-//! events go back into the queue for the next one.
+//! Data flows one way: slot → entry → queue → writer → sink. A *slot* is room in the queue for one event. Callers take
+//! it before they record anything, so that recording itself never has to wait. The *writer* is a task that lives only
+//! while there is something to write; if its runtime goes away, its events go back into the queue for the next one.
+//!
+//! Refusals come from anyone, so they have slots and a lane of their own, and each write takes only a few of them: no
+//! flood of refusals delays an acted request's intent by more than one write, or refuses it (rule A4).
 
 mod queue;
 mod writer;
@@ -22,12 +24,12 @@ pub(super) use self::queue::Slot;
 #[cfg(any(test, feature = "conformance"))]
 pub(super) use self::writer::MAX_BATCH;
 use self::{
-    queue::{Entry, Queue},
+    queue::{Entry, Lane, Queue},
     writer::Writer,
 };
 use super::{
     AuditSink,
-    fold::{Folds, Read, is_over},
+    fold::{Counted, Folds, Limits, Read, Which},
 };
 use crate::{
     host::guarded,
@@ -65,9 +67,9 @@ pub enum TrailError {
 pub(crate) struct TrailSettings {
     /// For one write, and for anyone who waits for one.
     pub(crate) timeout: Duration,
-    /// Slots.
+    /// Slots for acted requests and sessions. Refusals have half as many besides.
     pub(crate) queue: usize,
-    /// How long repeated reads are folded.
+    /// How long repeated reads and refusals are folded.
     pub(crate) fold: Duration,
 }
 
@@ -77,10 +79,20 @@ pub(super) struct Shared {
     pub(super) settings: TrailSettings,
     ids: Ids,
     slots: Arc<Semaphore>,
+    refusal_slots: Arc<Semaphore>,
     queue: Mutex<Queue>,
     /// Someone may wait for events to be durable, or for the sink to be failing.
     moved: Notify,
     pub(super) folds: Mutex<Folds>,
+}
+
+// === impl TrailSettings ===
+
+impl TrailSettings {
+    /// Slots for refusals, beside those for everything else.
+    fn refusals(&self) -> usize {
+        (self.queue / 2).max(1)
+    }
 }
 
 // === impl Trail ===
@@ -98,6 +110,7 @@ impl Trail {
                 settings,
                 ids: Ids::default(),
                 slots: Arc::new(Semaphore::new(settings.queue)),
+                refusal_slots: Arc::new(Semaphore::new(settings.refusals())),
                 queue: Mutex::default(),
                 moved: Notify::new(),
                 folds: Mutex::default(),
@@ -105,7 +118,7 @@ impl Trail {
         }
     }
 
-    /// Writes everything that was recorded so far, folded reads included. Call it before the process ends.
+    /// Writes everything that was recorded so far, what was folded included. Call it before the process ends.
     ///
     /// What is recorded meanwhile is not waited for, so it comes to an end on a busy server as well.
     ///
@@ -120,19 +133,19 @@ impl Trail {
     /// Dropping the future only stops the waiting.
     pub async fn flush(&self) -> Result<(), TrailError> {
         let shared = &self.shared;
-        shared.unfold(|_| true);
+        shared.unfold(Which::All);
         let now = shared.clock.now().ok();
         let (until, all_counted) = {
             let mut queue = shared.queue();
             queue.recount(&shared.ids, now);
-            (queue.recorded, queue.uncounted.is_empty())
+            (queue.mark(), !queue.has_uncounted())
         };
         loop {
             // Hears of what happens from here on, before it is awaited.
             let moved = shared.moved.notified();
             {
                 let queue = shared.queue();
-                if queue.durable >= until {
+                if queue.has_written(until) {
                     break;
                 }
                 if queue.failing {
@@ -183,11 +196,7 @@ impl Trail {
     /// because the queue is full (rule S5).
     pub(crate) fn record(&self, event: AuditEvent) {
         let slot = self.shared.try_slot();
-        self.shared.push(Entry {
-            event,
-            slot,
-            done: None,
-        });
+        self.shared.push(Entry::new(Lane::Acted, event, slot));
     }
 
     /// The same, and tells when it is durable. After an error it is still in the queue, and still being tried.
@@ -198,34 +207,39 @@ impl Trail {
         let slot = self.shared.try_slot();
         let (done, durable) = oneshot::channel();
         self.shared.push(Entry {
-            event,
-            slot,
             done: Some(done),
+            ..Entry::new(Lane::Acted, event, slot)
         });
         durable
     }
 
-    /// Records a refusal if there is room, else counts it, and the count is recorded later: refusals
-    /// come from anyone, so they get half of the queue and the acted requests keep theirs.
-    pub(crate) fn record_refusal(&self, event: AuditEvent) {
-        let half = self.shared.settings.queue / 2;
-        let has_room = self.shared.slots.available_permits() > half;
-        match has_room.then(|| self.shared.try_slot()).flatten() {
-            Some(slot) => self.shared.push(Entry {
-                event,
-                slot: Some(slot),
-                done: None,
-            }),
-            None => {
-                let rule = event.rule.clone().unwrap_or("unknown".into());
-                *self.shared.queue().uncounted.entry(rule).or_default() += 1;
-                tracing::warn!(
-                    target: "tower_impersonation",
-                    event = %event.to_json_line(),
-                    "the trail's queue is full; this refusal will only be counted"
-                );
-                self.shared.wake();
+    /// Records a refusal: as an event of its own, in a folded one, or, when the refusals' lane is full, as one more in
+    /// the count of its rule (rule A4).
+    pub(crate) fn record_refusal(&self, mut event: AuditEvent) {
+        event.cut();
+        let shared = &self.shared;
+        let slot = shared.try_refusal_slot(event.actor.is_some());
+        let limits = Limits {
+            window: shared.settings.fold,
+            slots: shared.settings.refusals(),
+        };
+        let (over, counted, start_ticking) = {
+            let mut folds = shared.folds();
+            let (over, counted) = folds.refusals.count(event, slot, limits, &shared.ids);
+            (over, counted, folds.should_tick())
+        };
+        if let Some((event, slot)) = over {
+            shared.push(Entry::new(Lane::Refusals, event, Some(slot)));
+        }
+        match counted {
+            Counted::Folded => {}
+            Counted::Alone((event, slot)) => {
+                shared.push(Entry::new(Lane::Refusals, event, Some(slot)));
             }
+            Counted::NoRoom(event) => shared.count_only(&event),
+        }
+        if start_ticking {
+            self.tick();
         }
     }
 
@@ -248,11 +262,8 @@ impl Trail {
     /// Queues the event and waits for it to be durable.
     pub(super) async fn commit(&self, event: AuditEvent, slot: Slot) -> Result<(), TrailError> {
         let (done, durable) = oneshot::channel();
-        self.shared.push(Entry {
-            event,
-            slot: Some(slot),
-            done: Some(done),
-        });
+        let entry = Entry::new(Lane::Acted, event, Some(slot));
+        self.shared.push(entry.telling(done));
         let durable = async { Ok(durable.await?) };
         match guarded(self.clock(), self.shared.settings.timeout, durable).await {
             Ok(result) => result,
@@ -262,18 +273,16 @@ impl Trail {
 
     /// Queues the event.
     pub(super) fn queue(&self, event: AuditEvent, slot: Slot) {
-        self.shared.push(Entry {
-            event,
-            slot: Some(slot),
-            done: None,
-        });
+        self.shared.push(Entry::new(Lane::Acted, event, Some(slot)));
     }
 
     /// Counts a read that went well: as an event of its own, or in a folded one (rule A4).
     pub(super) fn read(&self, read: &Read<'_>, slot: Slot) {
         let (closed, start_ticking) = {
             let mut folds = self.shared.folds();
-            let closed = folds.count(read, slot, &self.shared.settings, &self.shared.ids);
+            let closed = folds
+                .reads
+                .count(read, slot, &self.shared.settings, &self.shared.ids);
             (closed, folds.should_tick())
         };
         for (event, slot) in closed.into_iter().flatten() {
@@ -284,12 +293,12 @@ impl Trail {
         }
     }
 
-    /// Closes the folded reads of a session, so that they stand before its end.
+    /// Closes what was folded of a session, so that its reads stand before its end.
     pub(crate) fn unfold_session(&self, session: SessionId) {
-        self.shared.unfold(|event| event.session == Some(session));
+        self.shared.unfold(Which::Of(session));
     }
 
-    /// Closes folded reads when their window is over, until there are none.
+    /// Closes the windows of folded events when their is over, until there are none.
     fn tick(&self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             self.shared.folds().ticking = false;
@@ -304,8 +313,8 @@ impl Trail {
                     return;
                 };
                 match clock.now() {
-                    Ok(now) => shared.unfold(|event| is_over(event, now, window)),
-                    Err(_) => shared.unfold(|_| true),
+                    Ok(now) => shared.unfold(Which::Over(now, window)),
+                    Err(_) => shared.unfold(Which::All),
                 }
                 let mut folds = shared.folds();
                 if folds.is_empty() {
@@ -333,7 +342,7 @@ impl Drop for Ticking {
 impl fmt::Debug for Trail {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Trail")
-            .field("pending", &self.shared.queue().pending.len())
+            .field("pending", &self.shared.queue().pending())
             .finish_non_exhaustive()
     }
 }
@@ -354,8 +363,33 @@ impl Shared {
         Some(Slot::of(&self.slots))
     }
 
-    fn push(self: &Arc<Self>, entry: Entry) {
+    /// Room for a refusal. Callers whom nobody knows get at most half of it, so that they cannot keep the name of
+    /// someone who is signed in out of the trail.
+    fn try_refusal_slot(&self, is_known: bool) -> Option<Slot> {
+        let slots = &self.refusal_slots;
+        if !is_known && slots.available_permits() <= self.settings.refusals() / 2 {
+            return None;
+        }
+        slots.try_acquire().ok()?.forget();
+        Some(Slot::of(slots))
+    }
+
+    fn push(self: &Arc<Self>, mut entry: Entry) {
+        entry.event.cut();
         self.queue().push(entry);
+        self.wake();
+    }
+
+    /// Counts a refusal for which there is no room. The log tells of the first of each count.
+    fn count_only(self: &Arc<Self>, event: &AuditEvent) {
+        let rule = event.rule.clone().unwrap_or("unknown".into());
+        if self.queue().count_only(event.name, rule) {
+            tracing::warn!(
+                target: "tower_impersonation",
+                event = %event.to_json_line(),
+                "the trail has no room for more refusals; this one and others by its rule will only be counted"
+            );
+        }
         self.wake();
     }
 
@@ -376,14 +410,13 @@ impl Shared {
         runtime.spawn(Writer::new(self.clone()).run());
     }
 
-    fn unfold(self: &Arc<Self>, which: impl Fn(&AuditEvent) -> bool) {
+    fn unfold(self: &Arc<Self>, which: Which) {
         let closed = self.folds().close(which, &self.ids);
-        for (event, slot) in closed {
-            self.push(Entry {
-                event,
-                slot: Some(slot),
-                done: None,
-            });
+        for (event, slot) in closed.reads {
+            self.push(Entry::new(Lane::Acted, event, Some(slot)));
+        }
+        for (event, slot) in closed.refusals {
+            self.push(Entry::new(Lane::Refusals, event, Some(slot)));
         }
     }
 }
@@ -392,7 +425,7 @@ impl Drop for Shared {
     fn drop(&mut self) {
         let queue = self.queue.get_mut().unwrap_or_else(PoisonError::into_inner);
         let folds = self.folds.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let lost = queue.pending.len() + queue.uncounted.len() + folds.open();
+        let lost = (queue.pending() + folds.unwritten()) as u64 + queue.uncounted();
         if lost > 0 {
             tracing::error!(
                 target: "tower_impersonation",

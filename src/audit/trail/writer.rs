@@ -3,16 +3,17 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use tokio::sync::oneshot;
 
 use super::{
     Shared, TrailError,
-    queue::{Entry, Slot},
+    queue::{Entry, Lane, Room, Ticket},
 };
 use crate::{host::guarded, words::AuditEvent};
 
 /// The most events in one write.
 pub(crate) const MAX_BATCH: usize = 1_000;
+/// The most refusals among them. An intent that comes while they are written waits for no more than these (rule A4).
+pub(crate) const MAX_REFUSALS: usize = 50;
 /// After this many failures in a row, waiters learn that the trail is unavailable.
 const PATIENCE: usize = 3;
 
@@ -25,11 +26,6 @@ pub(super) struct Writer {
     /// There was nothing left; another one may be the writer by now.
     is_over: bool,
 }
-
-type Ticket = (
-    Option<Slot>,
-    Option<oneshot::Sender<Result<(), TrailError>>>,
-);
 
 // === impl Writer ===
 
@@ -59,11 +55,10 @@ impl Writer {
         if self.events.is_empty() {
             queue.recount(&self.shared.ids, now);
         }
-        let room = MAX_BATCH.saturating_sub(self.events.len());
-        let taken = queue.pending.len().min(room);
-        for entry in queue.pending.drain(..taken) {
-            self.events.push(entry.event);
-            self.tickets.push((entry.slot, entry.done));
+        let mut room = self.room(queue.pending_refusals());
+        while let Some(Entry { event, ticket }) = queue.pop(&mut room) {
+            self.events.push(event);
+            self.tickets.push(ticket);
         }
         if self.events.is_empty() {
             queue.writing = false;
@@ -71,6 +66,19 @@ impl Writer {
             return false;
         }
         true
+    }
+
+    /// How much more this batch takes, when so many refusals wait. They have their share of the batch, however many
+    /// acted requests there are, and never more.
+    fn room(&self, waiting: usize) -> Room {
+        let left = MAX_BATCH.saturating_sub(self.events.len());
+        let refused = |ticket: &&Ticket| ticket.lane == Lane::Refusals;
+        let refused = self.tickets.iter().filter(refused).count();
+        let refusals = MAX_REFUSALS.saturating_sub(refused).min(waiting).min(left);
+        Room {
+            acted: left - refusals,
+            refusals,
+        }
     }
 
     /// Writes the batch, for as long as it takes.
@@ -111,23 +119,19 @@ impl Writer {
             // Before anyone hears of it, who may ask at once.
             let mut queue = self.shared.queue();
             queue.failing = false;
-            queue.durable += self.events.len() as u64;
-        }
-        self.events.clear();
-        for (slot, done) in self.tickets.drain(..) {
-            drop(slot);
-            if let Some(done) = done {
-                // Who no longer waits has recorded what became of it.
-                let _ = done.send(Ok(()));
+            for ticket in &self.tickets {
+                queue.wrote(ticket.lane);
             }
         }
+        self.events.clear();
+        self.tickets.drain(..).for_each(Ticket::finish);
         self.shared.moved.notify_waiters();
     }
 
     fn tell_failing(&mut self) {
         self.shared.queue().failing = true;
-        for (_, done) in &mut self.tickets {
-            if let Some(done) = done.take() {
+        for ticket in &mut self.tickets {
+            if let Some(done) = ticket.done.take() {
                 let _ = done.send(Err(TrailError::Failing));
             }
         }
@@ -142,10 +146,9 @@ impl Drop for Writer {
         }
         // The runtime goes away, before a write or in the middle of one: the next writer starts with these.
         let mut queue = self.shared.queue();
-        let tickets = self.tickets.drain(..);
-        let entries = self.events.drain(..).zip(tickets);
-        for (event, (slot, done)) in entries.rev() {
-            queue.pending.push_front(Entry { event, slot, done });
+        let entries = self.events.drain(..).zip(self.tickets.drain(..));
+        for (event, ticket) in entries.rev() {
+            queue.put_back(Entry { event, ticket });
         }
         queue.writing = false;
         // Nobody tries any more, so nobody can say that it fails.

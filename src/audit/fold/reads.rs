@@ -1,18 +1,15 @@
-//! Folding: repeated reads of one route in a session become one event with a count (rule A4).
-//!
-//! The first read of a window is an event of its own, at once; the others of the same kind are counted and
-//! become one event when the window, the session or the process ends.
+//! Folding acted reads: those of one route in a session, with the same answer.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use foldhash::fast::RandomState;
 use time::OffsetDateTime;
 
-use super::{
-    facts::RequestFacts,
-    trail::{Slot, TrailSettings},
+use super::{Closed, Slot, Which, is_over};
+use crate::{
+    audit::{facts::RequestFacts, trail::TrailSettings},
+    words::{AuditEvent, Ids, cut_path},
 };
-use crate::words::{AuditEvent, Ids, cut_path};
 
 /// More kinds of reads at once than this, or than half of the queue has slots, are not folded but written
 /// one by one: each open window may hold a slot, and the requests under way need theirs.
@@ -20,19 +17,18 @@ const MAX_FOLDS: usize = 4_096;
 
 /// A read that went well.
 #[derive(Clone, Copy)]
-pub(super) struct Read<'a> {
-    pub(super) facts: &'a RequestFacts,
-    pub(super) status: u16,
-    pub(super) at: OffsetDateTime,
+pub(in crate::audit) struct Read<'a> {
+    pub(in crate::audit) facts: &'a RequestFacts,
+    pub(in crate::audit) status: u16,
+    pub(in crate::audit) at: OffsetDateTime,
 }
 
 /// The open windows.
 #[derive(Default)]
-pub(super) struct Folds {
+pub(in crate::audit) struct Reads {
     hasher: RandomState,
     /// By the hash of the kind; two kinds with the same hash are told apart by comparing.
     windows: HashMap<u64, Window, RandomState>,
-    pub(super) ticking: bool,
 }
 
 /// One kind of read within one window.
@@ -50,21 +46,12 @@ struct Rest {
     same_path: bool,
 }
 
-/// An event to be queued, with its room.
-pub(super) type Closed = (AuditEvent, Slot);
+// === impl Reads ===
 
-/// Whether the window that this event has opened is over. One of a time that is as far ahead was opened
-/// before the clock was set back.
-pub(super) fn is_over(event: &AuditEvent, now: OffsetDateTime, window: Duration) -> bool {
-    (now - event.time).unsigned_abs() >= window
-}
-
-// === impl Folds ===
-
-impl Folds {
+impl Reads {
     /// Counts a read. What comes back has to be queued: the read itself when it is the first of its
     /// window, and the window before it.
-    pub(super) fn count(
+    pub(in crate::audit) fn count(
         &mut self,
         read: &Read<'_>,
         slot: Slot,
@@ -78,7 +65,7 @@ impl Folds {
                 let event = read.event(ids);
                 return [Some((event, slot)), None];
             }
-            if !is_over(&open.event, read.at, settings.fold) {
+            if !is_over(open.event.time, read.at, settings.fold) {
                 open.add(read, slot);
                 return [None, None];
             }
@@ -96,9 +83,9 @@ impl Folds {
         [over, Some((event, slot))]
     }
 
-    /// Closes the windows whose first event is one of `which`.
-    pub(super) fn close(&mut self, which: impl Fn(&AuditEvent) -> bool, ids: &Ids) -> Vec<Closed> {
-        let closed = self.windows.extract_if(|_, window| which(&window.event));
+    pub(super) fn close(&mut self, which: Which, ids: &Ids) -> Vec<Closed> {
+        let is_one = |first: &AuditEvent| which.includes(first.session, first.time);
+        let closed = self.windows.extract_if(|_, window| is_one(&window.event));
         closed.filter_map(|(_, window)| window.close(ids)).collect()
     }
 
@@ -106,18 +93,9 @@ impl Folds {
         self.windows.is_empty()
     }
 
-    /// Windows with reads that were not written yet.
-    pub(super) fn open(&self) -> usize {
+    pub(super) fn unwritten(&self) -> usize {
         let unwritten = |window: &&Window| window.rest.is_some();
         self.windows.values().filter(unwritten).count()
-    }
-
-    /// Whether the caller has to start the ticker. Says yes once.
-    pub(super) fn should_tick(&mut self) -> bool {
-        !self.ticking && !self.is_empty() && {
-            self.ticking = true;
-            true
-        }
     }
 }
 
