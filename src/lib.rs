@@ -29,6 +29,7 @@
 //!     .sessions(MemorySessions::new())      // optional: acting needs a started session
 //!     .protect("/account/password")         // never while acting
 //!     .exclude("/admin")                    // always as oneself
+//!     .handlers_read_acting_as()            // or `assume*`: how handlers see the subject
 //!     .build()?;
 //!
 //! let layer = impersonation.layer();        // around your application, inside of your authentication

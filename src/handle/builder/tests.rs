@@ -10,7 +10,7 @@ use crate::{
 
 fn builder() -> Builder {
     let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
-    Impersonation::builder(checker, MemorySink::default())
+    Impersonation::builder(checker, MemorySink::default()).handlers_read_acting_as()
 }
 
 /// The setting that `build` complains about.
