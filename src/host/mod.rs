@@ -21,10 +21,13 @@ pub(crate) use self::{
     notifier::Notifying,
 };
 pub use self::{
-    checker::{AdminChecker, Caller, CheckerFn, Decision, Grant, checker_fn},
+    checker::{
+        AdminChecker, Caller, CheckerAsyncFn, CheckerFn, Decision, Grant, checker_async_fn,
+        checker_fn,
+    },
     consent::{Consent, MemoryConsents},
     credentials::{CredentialIssuer, Credentials},
-    directory::{MemoryDirectory, UserDirectory},
+    directory::{DirectoryFn, MemoryDirectory, UserDirectory, directory_fn},
     notifier::{Notice, Notifier, NotifierFn, notifier_fn},
 };
 use crate::words::{ActingAs, Actor, DirectoryUser, Subject, UserId, join_all};

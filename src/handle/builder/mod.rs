@@ -296,12 +296,34 @@ impl Builder {
         self
     }
 
-    /// Builds the responses of refusals. Default: [`Rejection::response`]. Whatever it builds, the
-    /// [`Rejection`] is in its extensions and it is not cached.
-    pub fn rejection_response<F>(mut self, respond: F) -> Self
+    /// Builds the responses of refusals, all or some of them: `None` is the default one, [`Rejection::response`].
+    /// Whatever it builds, the [`Rejection`] is in its extensions and it is not cached.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::Response;
+    /// # use tower_impersonation::{Impersonation, RejectionKind, audit::MemorySink, checker_fn, Caller, Decision};
+    ///
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .handlers_read_acting_as()
+    ///     .rejection_response(|rejection, _parts| {
+    ///         if rejection.kind() != RejectionKind::Unauthenticated {
+    ///             return None;
+    ///         }
+    ///         let mut response = Response::new(Bytes::from_static(b"Please sign in."));
+    ///         *response.status_mut() = rejection.kind().status();
+    ///         Some(response)
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    pub fn rejection_response<F, R>(mut self, respond: F) -> Self
     where
-        F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
+        F: Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
+        R: Into<Option<Response<Bytes>>>,
     {
+        let respond = move |rejection: &Rejection, parts: &Parts| respond(rejection, parts).into();
         self.answers.custom = Some(Box::new(respond));
         self
     }
