@@ -327,6 +327,7 @@ mod tests {
         let impersonation =
             crate::Impersonation::builder(checker, crate::audit::MemorySink::default())
                 .exclude("/admin")
+                .handlers_read_acting_as()
                 .build()
                 .unwrap();
         let see = get(|axum::extract::OriginalUri(uri): _| async move { uri.to_string() });

@@ -29,6 +29,7 @@
 //!     .sessions(MemorySessions::new())      // optional: acting needs a started session
 //!     .protect("/account/password")         // never while acting
 //!     .exclude("/admin")                    // always as oneself
+//!     .handlers_read_acting_as()            // or `assume*`: how handlers see the subject
 //!     .build()?;
 //!
 //! let layer = impersonation.layer();        // around your application, inside of your authentication
@@ -122,15 +123,18 @@ pub mod extract;
 #[doc = include_str!("rules.md")]
 pub mod rules {}
 
+/// The macro that the traits of this crate are written with: `#[async_trait] impl AdminChecker for ..`.
+pub use async_trait::async_trait;
+
 #[cfg(feature = "jwt")]
 pub use self::handle::LiveTokens;
 pub use self::{
     engine::{ChangeRequest, People, SessionWithUser, StartRequest, Stopped},
     handle::{Admin, Builder, Impersonation, SignedIn, TrailReading},
     host::{
-        AdminChecker, Caller, CheckerFn, Consent, CredentialIssuer, Credentials, Decision, Grant,
-        MemoryConsents, MemoryDirectory, Notice, Notifier, NotifierFn, UserDirectory, checker_fn,
-        notifier_fn,
+        AdminChecker, Caller, CheckerAsyncFn, CheckerFn, Consent, CredentialIssuer, Credentials,
+        Decision, DirectoryFn, Grant, MemoryConsents, MemoryDirectory, Notice, Notifier,
+        NotifierFn, UserDirectory, checker_async_fn, checker_fn, directory_fn, notifier_fn,
     },
     rejection::{Rejection, RejectionKind},
     tower::{

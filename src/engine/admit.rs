@@ -11,7 +11,7 @@ use time::OffsetDateTime;
 use super::{Ask, Engine, Freshness, Refusal, ask::not_admin};
 use crate::{
     audit::{RequestFacts, RequestGuard},
-    host::Caller,
+    host::{Caller, Missing},
     policy::{Denial, Route},
     rejection::{Rejection, RejectionKind},
     request::{Fault, Marker, is_cross_site},
@@ -197,7 +197,8 @@ impl Engine {
             (Route::Write, Access::ReadWrite) => true,
             (Route::Read | Route::Excluded, _) => false,
         };
-        let changes = self.host.assumed(&acting_as).await?;
+        self.can_be_assumed(parts).await?;
+        let changes = self.host.assumed(&acting_as, parts).await?;
         if let Some(live) = acting_as.live() {
             live.see(now);
             self.keep_swept();
@@ -213,12 +214,29 @@ impl Engine {
             guard.refuse();
             return Err(Refusal::of(RejectionKind::NoSession, reason.as_str()));
         }
-        changes
-            .into_iter()
-            .for_each(|change| change(&mut parts.extensions));
         self.strip(parts);
+        changes.into_iter().for_each(|change| change(parts));
         parts.extensions.insert(acting_as.clone());
         Ok(Admitted { acting_as, guard })
+    }
+
+    /// Refuses a request whose handlers look for their user elsewhere than where the subject would be (rule R14).
+    ///
+    /// Beside an acting token there need not be a login. Then nothing of the actor's is on the request, and nothing has
+    /// to be replaced.
+    async fn can_be_assumed(&self, parts: &Parts) -> Result<(), Refusal> {
+        let Some(missing) = self.host.missing(parts) else {
+            return Ok(());
+        };
+        if matches!(missing, Missing::Absent { .. }) {
+            let mut own = parts.clone();
+            self.strip(&mut own);
+            if self.host.identify(&own).await? == Caller::Anonymous {
+                return Ok(());
+            }
+        }
+        tracing::error!(target: "tower_impersonation", "{missing}");
+        Err(Refusal::of(RejectionKind::Unavailable, missing.to_string()))
     }
 }
 

@@ -164,7 +164,8 @@ impl Desk {
         );
         let builder = Impersonation::builder(checker, sink.clone())
             .sessions(store.clone())
-            .clock(clock.clone());
+            .clock(clock.clone())
+            .handlers_read_acting_as();
         let impersonation = set(builder).build().unwrap();
         Self {
             impersonation,

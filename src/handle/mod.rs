@@ -52,6 +52,7 @@ use crate::{
 /// let impersonation = Impersonation::builder(checker, MemorySink::default())
 ///     .sessions(MemorySessions::new())
 ///     .protect("/account/password")
+///     .handlers_read_acting_as()
 ///     .build()?;
 /// let layer = impersonation.layer();
 /// # Ok::<(), tower_impersonation::ConfigError>(())
@@ -375,7 +376,9 @@ impl Impersonation {
     /// ```
     /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
     /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
-    /// # let impersonation = Impersonation::builder(checker, MemorySink::default()).build()?;
+    /// # let impersonation = Impersonation::builder(checker, MemorySink::default())
+    /// #     .handlers_read_acting_as()
+    /// #     .build()?;
     /// let link = impersonation.marked("/orders?page=2", &"ines".parse()?);
     /// assert_eq!(link, "/orders?page=2&as=ines");
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -553,6 +556,11 @@ impl ImpersonationLayer {
     /// The layer with every setting at its default, no directory and no sessions: each marked request
     /// stands alone, and `checker` decides.
     ///
+    /// Handlers look at [`ActingAs`](crate::ActingAs) by themselves
+    /// ([`handlers_read_acting_as`](Builder::handlers_read_acting_as)): what authentication left in the extensions is
+    /// still the actor's. Where handlers know nothing of impersonation, use [`Impersonation::builder`] with
+    /// [`assume`](Builder::assume).
+    ///
     /// ```
     /// use tower_impersonation::{
     ///     Actor, Caller, Decision, Grant, ImpersonationLayer, Rank, UserId, audit::TracingSink, checker_fn,
@@ -572,8 +580,8 @@ impl ImpersonationLayer {
     ///
     /// Never: the defaults are valid.
     pub fn new(checker: impl AdminChecker, audit: impl AuditSink) -> Self {
-        let built = Builder::new(Arc::new(checker), Arc::new(audit)).build();
-        Self::of(built.expect("the defaults are valid").engine)
+        let builder = Impersonation::builder(checker, audit).handlers_read_acting_as();
+        Self::of(builder.build().expect("the defaults are valid").engine)
     }
 
     /// The handle behind the layer.

@@ -1,6 +1,6 @@
 //! Who may act as whom: [`AdminChecker`], the one trait that every host implements.
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{borrow::Cow, fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::request::Parts;
@@ -15,11 +15,12 @@ use crate::words::{Access, Actor, BoxError, Subject, UserId};
 ///
 /// An error, a panic or a time-out refuses the request with 503 (rule R13).
 ///
+/// [`checker_fn`] makes one of two plain functions, [`checker_async_fn`] of two that wait.
+///
 /// ```
-/// use async_trait::async_trait;
 /// use http::request::Parts;
 /// use tower_impersonation::{
-///     Actor, AdminChecker, BoxError, Caller, Decision, Grant, Rank, Subject, UserId,
+///     Actor, AdminChecker, BoxError, Caller, Decision, Grant, Rank, Subject, UserId, async_trait,
 /// };
 ///
 /// /// What the host's login middleware leaves in the extensions.
@@ -113,7 +114,20 @@ pub struct CheckerFn<I, A> {
     authorize: A,
 }
 
+/// An [`AdminChecker`] made of two functions that wait; see [`checker_async_fn`].
+#[derive(Clone)]
+pub struct CheckerAsyncFn<I, A> {
+    identify: I,
+    authorize: A,
+    actor: Option<Arc<ActorById>>,
+}
+
+type ActorById = dyn Fn(UserId) -> Answer<Option<Actor>> + Send + Sync;
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
 /// Makes an [`AdminChecker`] of two functions, where nothing has to be waited for.
+///
+/// Where something has to, see [`checker_async_fn`].
 ///
 /// ```
 /// use tower_impersonation::{Actor, Caller, Decision, Grant, Rank, UserId, checker_fn};
@@ -134,6 +148,54 @@ where
     CheckerFn {
         identify,
         authorize,
+    }
+}
+
+/// Makes an [`AdminChecker`] of two functions that wait, for a database as a rule.
+///
+/// Take from the request's parts what the future needs before it begins: they are borrowed. The actor and the subject are
+/// owned.
+///
+/// ```
+/// use tower_impersonation::{
+///     Actor, BoxError, Caller, Decision, DirectoryUser, Grant, Rank, UserId, checker_async_fn,
+/// };
+///
+/// # #[derive(Clone)]
+/// # struct Staff;
+/// # impl Staff { async fn member(&self, _: &UserId) -> Result<Option<DirectoryUser>, BoxError> { Ok(None) } }
+/// # let staff = Staff;
+/// let (who, may) = (staff.clone(), staff.clone());
+/// let checker = checker_async_fn(
+///     move |parts| {
+///         let (staff, id) = (who.clone(), parts.extensions.get::<UserId>().cloned());
+///         async move {
+///             let Some(id) = id else { return Ok(Caller::Anonymous) };
+///             Ok(match staff.member(&id).await? {
+///                 Some(member) => Caller::Admin(Actor::from_directory(&member)),
+///                 None => Caller::User(id),
+///             })
+///         }
+///     },
+///     |_actor, _subject, _parts| async { Ok(Decision::Allow(Grant::read_only())) },
+/// )
+/// // For acting tokens.
+/// .actor_by_id(move |id| {
+///     let staff = may.clone();
+///     async move { Ok(staff.member(&id).await?.as_ref().map(Actor::from_directory)) }
+/// });
+/// ```
+pub fn checker_async_fn<I, IFut, A, AFut>(identify: I, authorize: A) -> CheckerAsyncFn<I, A>
+where
+    I: Fn(&Parts) -> IFut + Send + Sync + 'static,
+    IFut: Future<Output = Result<Caller, BoxError>> + Send + 'static,
+    A: Fn(Actor, Subject, &Parts) -> AFut + Send + Sync + 'static,
+    AFut: Future<Output = Result<Decision, BoxError>> + Send + 'static,
+{
+    CheckerAsyncFn {
+        identify,
+        authorize,
+        actor: None,
     }
 }
 
@@ -212,5 +274,111 @@ where
 impl<I, A> fmt::Debug for CheckerFn<I, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("CheckerFn(<fn>)")
+    }
+}
+
+// === impl CheckerAsyncFn ===
+
+impl<I, A> CheckerAsyncFn<I, A> {
+    /// Also finds admins by id, see [`AdminChecker::actor`]: needed for acting tokens and cookies. Default: nobody.
+    #[must_use]
+    pub fn actor_by_id<F, Fut>(mut self, find: F) -> Self
+    where
+        F: Fn(UserId) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<Actor>, BoxError>> + Send + 'static,
+    {
+        self.actor = Some(Arc::new(move |id| Box::pin(find(id))));
+        self
+    }
+}
+
+#[async_trait]
+impl<I, IFut, A, AFut> AdminChecker for CheckerAsyncFn<I, A>
+where
+    I: Fn(&Parts) -> IFut + Send + Sync + 'static,
+    IFut: Future<Output = Result<Caller, BoxError>> + Send + 'static,
+    A: Fn(Actor, Subject, &Parts) -> AFut + Send + Sync + 'static,
+    AFut: Future<Output = Result<Decision, BoxError>> + Send + 'static,
+{
+    async fn identify(&self, parts: &Parts) -> Result<Caller, BoxError> {
+        (self.identify)(parts).await
+    }
+
+    async fn authorize(
+        &self,
+        actor: &Actor,
+        subject: &Subject,
+        parts: &Parts,
+    ) -> Result<Decision, BoxError> {
+        (self.authorize)(actor.clone(), subject.clone(), parts).await
+    }
+
+    async fn actor(&self, id: &UserId) -> Result<Option<Actor>, BoxError> {
+        match &self.actor {
+            Some(find) => find(id.clone()).await,
+            None => Ok(None),
+        }
+    }
+}
+
+impl<I, A> fmt::Debug for CheckerAsyncFn<I, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("CheckerAsyncFn(<fn>)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use http::Request;
+
+    use super::*;
+    use crate::words::Rank;
+
+    #[tokio::test]
+    async fn functions_that_wait_are_a_checker() {
+        let checker = checker_async_fn(
+            |parts| {
+                let id = parts.extensions.get::<UserId>().cloned();
+                async move {
+                    tokio::task::yield_now().await;
+                    match id {
+                        Some(id) if id.as_str() == "down" => Err("no connection".into()),
+                        Some(id) => Ok(Caller::Admin(Actor::new(id, Rank(20)))),
+                        None => Ok(Caller::Anonymous),
+                    }
+                }
+            },
+            |actor, subject, parts| {
+                let reads = parts.method.is_safe();
+                async move {
+                    Ok(match actor.id().as_str() == subject.as_str() {
+                        false if reads => Decision::Allow(Grant::read_only()),
+                        _ => Decision::deny("no"),
+                    })
+                }
+            },
+        );
+        let (mut parts, ()) = Request::new(()).into_parts();
+        assert_eq!(checker.identify(&parts).await.unwrap(), Caller::Anonymous);
+        let ada: UserId = "ada".parse().unwrap();
+        parts.extensions.insert(ada.clone());
+        let actor = Actor::new(ada.clone(), Rank(20));
+        let caller = checker.identify(&parts).await.unwrap();
+        assert_eq!(caller, Caller::Admin(actor.clone()));
+        for (subject, allowed) in [("ines", true), ("ada", false)] {
+            let subject: Subject = subject.parse().unwrap();
+            let decision = checker.authorize(&actor, &subject, &parts).await;
+            let is_allowed = matches!(decision.unwrap(), Decision::Allow(_));
+            assert_eq!(is_allowed, allowed, "{subject}");
+        }
+        parts.extensions.insert("down".parse::<UserId>().unwrap());
+        assert!(checker.identify(&parts).await.is_err());
+
+        assert_eq!(checker.actor(&ada).await.unwrap(), None);
+        let checker = checker.actor_by_id(|id| async move { Ok(Some(Actor::new(id, Rank(20)))) });
+        assert_eq!(checker.actor(&ada).await.unwrap(), Some(actor));
+        assert_eq!(format!("{checker:?}"), "CheckerAsyncFn(<fn>)");
     }
 }

@@ -2,6 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    fmt,
+    future::Future,
+    pin::Pin,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -19,6 +22,30 @@ use crate::words::{BoxError, DirectoryUser, Map, UserId};
 ///
 /// An answer may be kept for the time set by
 /// [`directory_cache`](crate::Builder::directory_cache); an answer that refuses never is.
+///
+/// [`directory_fn`] makes one of a function.
+///
+/// ```
+/// use tower_impersonation::{BoxError, DirectoryUser, Rank, UserDirectory, UserId, async_trait};
+///
+/// # #[derive(Clone)]
+/// # struct Customer { id: u32, email: String }
+/// # struct Shop;
+/// # impl Shop { async fn customer(&self, _: u32) -> Result<Option<Customer>, BoxError> { Ok(None) } }
+/// #[async_trait]
+/// impl UserDirectory for Shop {
+///     async fn find(&self, id: &UserId) -> Result<Option<DirectoryUser>, BoxError> {
+///         // What is no id of ours is nobody.
+///         let Ok(id) = id.parse_as() else { return Ok(None) };
+///         let found = self.customer(id).await?;
+///         Ok(found.map(|customer| {
+///             DirectoryUser::new(customer.id.into(), Rank(0))
+///                 .with_login(customer.email.as_str())
+///                 .with_data(customer)
+///         }))
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait UserDirectory: Send + Sync + 'static {
     /// The user with this id.
@@ -55,6 +82,68 @@ pub trait UserDirectory: Send + Sync + 'static {
 #[derive(Debug, Clone, Default)]
 pub struct MemoryDirectory {
     users: Arc<RwLock<BTreeMap<UserId, DirectoryUser>>>,
+}
+
+/// A [`UserDirectory`] made of functions; see [`directory_fn`].
+pub struct DirectoryFn {
+    find: Box<dyn Fn(UserId) -> Answer<Option<DirectoryUser>> + Send + Sync>,
+    by_login: Option<Box<dyn Fn(String) -> Answer<Option<DirectoryUser>> + Send + Sync>>,
+    search: Option<Box<dyn Fn(String, usize, usize) -> Answer<Vec<DirectoryUser>> + Send + Sync>>,
+}
+
+type Answer<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// Makes a [`UserDirectory`] of a function that finds a user by id. Its arguments are owned, so that its future can
+/// keep them.
+///
+/// ```
+/// use tower_impersonation::{DirectoryUser, Rank, UserId, directory_fn};
+///
+/// # #[derive(Clone)]
+/// # struct Shop;
+/// # #[derive(Clone)]
+/// # struct Customer { id: u32, email: String }
+/// # type Found = Result<Vec<Customer>, std::io::Error>;
+/// # impl Shop {
+/// #     async fn by_id(&self, _: u32) -> Found { Ok(Vec::new()) }
+/// #     async fn by_email(&self, _: &str) -> Found { Ok(Vec::new()) }
+/// #     async fn like(&self, _: &str, _: usize, _: usize) -> Found { Ok(Vec::new()) }
+/// # }
+/// fn known(customer: Customer) -> DirectoryUser {
+///     DirectoryUser::new(customer.id.into(), Rank(0))
+///         .with_login(customer.email.as_str())
+///         .with_data(customer)
+/// }
+///
+/// # let shop = Shop;
+/// let (find, by_login) = (shop.clone(), shop.clone());
+/// let users = directory_fn(move |id: UserId| {
+///     let shop = find.clone();
+///     async move {
+///         // What is no id of ours is nobody.
+///         let Ok(id) = id.parse_as() else { return Ok(None) };
+///         Ok(shop.by_id(id).await?.pop().map(known))
+///     }
+/// })
+/// .by_login(move |email| {
+///     let shop = by_login.clone();
+///     async move { Ok(shop.by_email(&email).await?.pop().map(known)) }
+/// })
+/// .searchable(move |text, limit, offset| {
+///     let shop = shop.clone();
+///     async move { Ok(shop.like(&text, limit, offset).await?.into_iter().map(known).collect()) }
+/// });
+/// ```
+pub fn directory_fn<F, Fut>(find: F) -> DirectoryFn
+where
+    F: Fn(UserId) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<Option<DirectoryUser>, BoxError>> + Send + 'static,
+{
+    DirectoryFn {
+        find: Box::new(move |id| Box::pin(find(id))),
+        by_login: None,
+        search: None,
+    }
 }
 
 /// Keeps what a directory answered, for a while. Reads take no lock.
@@ -120,6 +209,67 @@ impl UserDirectory for MemoryDirectory {
         };
         let found = users.values().filter(has_it).skip(offset).take(limit);
         Ok(found.cloned().collect())
+    }
+}
+
+// === impl DirectoryFn ===
+
+impl DirectoryFn {
+    /// Also finds users by e-mail address or public id, see [`UserDirectory::find_by_login`]. Default: nobody.
+    #[must_use]
+    pub fn by_login<F, Fut>(mut self, find: F) -> Self
+    where
+        F: Fn(String) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Option<DirectoryUser>, BoxError>> + Send + 'static,
+    {
+        self.by_login = Some(Box::new(move |login| Box::pin(find(login))));
+        self
+    }
+
+    /// Also searches: by a text, at most so many users, and from which on. See [`UserDirectory::search`]. Default: finds
+    /// nobody.
+    #[must_use]
+    pub fn searchable<F, Fut>(mut self, search: F) -> Self
+    where
+        F: Fn(String, usize, usize) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = Result<Vec<DirectoryUser>, BoxError>> + Send + 'static,
+    {
+        let search =
+            move |text, limit, offset| -> Answer<_> { Box::pin(search(text, limit, offset)) };
+        self.search = Some(Box::new(search));
+        self
+    }
+}
+
+#[async_trait]
+impl UserDirectory for DirectoryFn {
+    async fn find(&self, id: &UserId) -> Result<Option<DirectoryUser>, BoxError> {
+        (self.find)(id.clone()).await
+    }
+
+    async fn find_by_login(&self, login: &str) -> Result<Option<DirectoryUser>, BoxError> {
+        match &self.by_login {
+            Some(find) => find(login.to_owned()).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn search(
+        &self,
+        text: &str,
+        limit: usize,
+        offset: usize,
+    ) -> Result<Vec<DirectoryUser>, BoxError> {
+        match &self.search {
+            Some(search) => search(text.to_owned(), limit, offset).await,
+            None => Ok(Vec::new()),
+        }
+    }
+}
+
+impl fmt::Debug for DirectoryFn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DirectoryFn(<fn>)")
     }
 }
 
@@ -259,6 +409,38 @@ mod tests {
         );
         assert!(users.remove(&"3".parse().unwrap()).is_some());
         assert!(users.find(&"3".parse().unwrap()).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn functions_are_a_directory() {
+        let users = directory_fn(|id: UserId| async move {
+            match id.as_str() {
+                "down" => Err("no connection".into()),
+                "ines" => Ok(Some(DirectoryUser::new(id, Rank(0)))),
+                _ => Ok(None),
+            }
+        });
+        let ines = user("ines");
+        assert!(users.find(ines.id()).await.unwrap().is_some());
+        assert!(users.find(user("otto").id()).await.unwrap().is_none());
+        assert!(users.find(user("down").id()).await.is_err());
+        // Nothing else was said.
+        assert!(users.find_by_login("ines").await.unwrap().is_none());
+        assert!(users.search("", 10, 0).await.unwrap().is_empty());
+
+        let users = users
+            .by_login(|login| async move { Ok(Some(user(&login))) })
+            .searchable(|text, limit, offset| async move {
+                Ok((offset..offset + limit)
+                    .map(|n| user(&format!("{text}{n}")))
+                    .collect())
+            });
+        let found = users.find_by_login("i@shop.example").await.unwrap();
+        assert_eq!(found.unwrap().id().as_str(), "i@shop.example");
+        let found = users.search("u", 2, 5).await.unwrap();
+        let ids: Vec<_> = found.iter().map(|user| user.id().as_str()).collect();
+        assert_eq!(ids, ["u5", "u6"]);
+        assert_eq!(format!("{users:?}"), "DirectoryFn(<fn>)");
     }
 
     #[test]

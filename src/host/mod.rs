@@ -16,15 +16,18 @@ use time::OffsetDateTime;
 
 pub(crate) use self::{
     answer::{Calls, NoAnswer, Unanswered, guarded},
-    assume::{Assume, Change},
+    assume::{Assume, Change, Missing, Place, TypePlace},
     directory::DirectoryCache,
     notifier::Notifying,
 };
 pub use self::{
-    checker::{AdminChecker, Caller, CheckerFn, Decision, Grant, checker_fn},
+    checker::{
+        AdminChecker, Caller, CheckerAsyncFn, CheckerFn, Decision, Grant, checker_async_fn,
+        checker_fn,
+    },
     consent::{Consent, MemoryConsents},
     credentials::{CredentialIssuer, Credentials},
-    directory::{MemoryDirectory, UserDirectory},
+    directory::{DirectoryFn, MemoryDirectory, UserDirectory, directory_fn},
     notifier::{Notice, Notifier, NotifierFn, notifier_fn},
 };
 use crate::words::{ActingAs, Actor, DirectoryUser, Subject, UserId, join_all};
@@ -151,12 +154,22 @@ impl Host {
         Ok(until.is_some_and(|until| now < until))
     }
 
-    /// What to put into the extensions of an acted request (rule R14).
-    pub(crate) async fn assumed(&self, acting_as: &ActingAs) -> Result<Vec<Change>, Unanswered> {
-        let mut changes = Vec::new();
+    /// Why handlers would not see the subject of this request, if so (rule R14).
+    pub(crate) fn missing(&self, parts: &Parts) -> Option<Missing> {
+        let all = &self.assume;
+        all.iter().find_map(|assume| assume.missing(parts, all))
+    }
+
+    /// What to change about an acted request for its handlers (rule R14). Nothing is changed yet.
+    pub(crate) async fn assumed(
+        &self,
+        acting_as: &ActingAs,
+        parts: &Parts,
+    ) -> Result<Vec<Change>, Unanswered> {
+        let mut changes = Vec::with_capacity(self.assume.len());
         for assume in &self.assume {
-            let change = async { assume.load(acting_as.clone()).await };
-            changes.push(self.calls.ask("assume", change).await?);
+            let change = async { assume.load(acting_as.clone(), parts).await };
+            changes.push(self.calls.ask(assume.setting, change).await?);
         }
         Ok(changes)
     }

@@ -6,8 +6,8 @@ use http::{Response, request::Parts};
 use super::{Rejection, WayOut};
 use crate::{request::Sources, words::Places};
 
-/// Builds the response of a refusal.
-type RejectionResponse = dyn Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync;
+/// Builds the response of a refusal. `None`: ours will do.
+type RejectionResponse = dyn Fn(&Rejection, &Parts) -> Option<Response<Bytes>> + Send + Sync;
 
 /// The host's own response, if it has one, and where people can go from ours.
 #[derive(Default)]
@@ -26,13 +26,12 @@ impl Answers {
         parts: &Parts,
         sources: &Sources,
     ) -> Response<Bytes> {
-        let response = match &self.custom {
-            Some(respond) => respond(&rejection, parts),
-            None => {
-                let way_out = self.way_out(parts, sources);
-                rejection.render(&parts.method, &parts.headers, &way_out)
-            }
-        };
+        let custom = self.custom.as_ref();
+        let response = custom.and_then(|respond| respond(&rejection, parts));
+        let response = response.unwrap_or_else(|| {
+            let way_out = self.way_out(parts, sources);
+            rejection.render(&parts.method, &parts.headers, &way_out)
+        });
         rejection.seal(response)
     }
 

@@ -34,6 +34,7 @@
 //! # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
 //! let secret = [7; 32]; // from where you keep secrets
 //! let impersonation = Impersonation::builder(checker, MemorySink::default())
+//!     .handlers_read_acting_as()
 //!     .sessions(MemorySessions::new())
 //!     .tokens(Tokens::hs256("https://shop.example", "shop", "2026-11", &secret))
 //!     .build()?;
@@ -222,10 +223,7 @@ impl Tokens {
 
     /// Tries the settings, with one signature each.
     pub(crate) fn build(self, now: OffsetDateTime) -> Result<Signer, ConfigError> {
-        let invalid = |problem: &str| ConfigError::Invalid {
-            setting: "tokens",
-            problem: problem.to_owned(),
-        };
+        let invalid = |problem: &str| ConfigError::invalid("tokens", problem);
         if self.issuer.is_empty() || self.audience.is_empty() {
             return Err(invalid("must have an issuer and an audience"));
         }

@@ -24,6 +24,10 @@ pub(crate) const SERVICE: &str = "~service";
 /// assert_eq!(id.as_str(), "42");
 /// assert!(UserId::new("").is_err());
 /// assert!(UserId::new("~anon").is_err());
+///
+/// // Numbers and UUIDs are ids as they are, and come back by their own type.
+/// let id = UserId::from(42_u32);
+/// assert_eq!(id.parse_as(), Ok(42_u32));
 /// # Ok::<(), tower_impersonation::InvalidUserId>(())
 /// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -150,6 +154,29 @@ impl UserId {
         &self.0
     }
 
+    /// The id as the host's own type: an integer, a UUID.
+    ///
+    /// A marker can name any text. In a directory, what is no id of the host's is no user:
+    ///
+    /// ```
+    /// use tower_impersonation::UserId;
+    ///
+    /// let id: UserId = "42".parse()?;
+    /// assert_eq!(id.parse_as::<i64>(), Ok(42));
+    /// assert!("ines".parse::<UserId>()?.parse_as::<i64>().is_err());
+    /// # Ok::<(), tower_impersonation::InvalidUserId>(())
+    /// ```
+    ///
+    /// Some types read several texts as one value (`042`, `+42`). The directory's answer then has another id than the one
+    /// that was asked for, and is taken for no user (rule R8).
+    ///
+    /// # Errors
+    ///
+    /// The error of `T` when the id is none.
+    pub fn parse_as<T: FromStr>(&self) -> Result<T, T::Err> {
+        self.0.parse()
+    }
+
     fn check(id: &str) -> Result<(), InvalidUserId> {
         match id {
             "" => Err(InvalidUserId::Empty),
@@ -169,23 +196,18 @@ impl FromStr for UserId {
     }
 }
 
-impl From<uuid::Uuid> for UserId {
-    fn from(id: uuid::Uuid) -> Self {
-        Self(id.to_string().into())
-    }
+/// Neither is ever empty, too long or reserved.
+macro_rules! user_id_from {
+    ($($plain:ty),*) => {$(
+        impl From<$plain> for UserId {
+            fn from(id: $plain) -> Self {
+                Self(id.to_string().into())
+            }
+        }
+    )*};
 }
 
-impl From<u64> for UserId {
-    fn from(id: u64) -> Self {
-        Self(id.to_string().into())
-    }
-}
-
-impl From<i64> for UserId {
-    fn from(id: i64) -> Self {
-        Self(id.to_string().into())
-    }
-}
+user_id_from!(u32, u64, i32, i64, uuid::Uuid);
 
 impl AsRef<str> for UserId {
     fn as_ref(&self) -> &str {
@@ -479,6 +501,22 @@ mod tests {
             let read = serde_json::from_str::<UserId>(&json);
             assert_eq!(read.is_ok(), expected.is_ok(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn r3_numbers_and_uuids_are_ids_and_come_back() {
+        assert_eq!(UserId::from(u32::MAX).parse_as(), Ok(u32::MAX));
+        assert_eq!(UserId::from(i32::MIN).parse_as(), Ok(i32::MIN));
+        assert_eq!(UserId::from(u64::MAX).parse_as(), Ok(u64::MAX));
+        assert_eq!(UserId::from(i64::MIN).parse_as(), Ok(i64::MIN));
+        let uuid = uuid::Uuid::from_u128(7);
+        assert_eq!(UserId::from(uuid).parse_as(), Ok(uuid));
+        assert_eq!(
+            UserId::from(uuid).as_str(),
+            "00000000-0000-0000-0000-000000000007"
+        );
+        assert!(UserId::from(-1_i64).parse_as::<u64>().is_err());
+        assert!(id("4 2").parse_as::<u64>().is_err());
     }
 
     #[test]

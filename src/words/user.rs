@@ -2,7 +2,7 @@
 
 use std::{any::Any, borrow::Cow, fmt, sync::Arc};
 
-use super::identity::{Rank, UserId};
+use super::identity::{Actor, Rank, UserId};
 
 /// One user, as the directory knows them. Cheap to clone.
 ///
@@ -72,7 +72,18 @@ impl DirectoryUser {
         self
     }
 
-    /// The host's own record of the user, for [`assume`](crate::Builder::assume) to pick up.
+    /// The host's own record of the user, for [`assume_data`](crate::Builder::assume_data) and
+    /// [`assume`](crate::Builder::assume) to pick up.
+    ///
+    /// ```
+    /// # use tower_impersonation::{DirectoryUser, Rank};
+    /// #[derive(Clone)]
+    /// struct Customer { name: String }
+    ///
+    /// let customer = Customer { name: "Ines".to_owned() };
+    /// let user = DirectoryUser::new(7_u32.into(), Rank(0)).with_data(customer);
+    /// assert_eq!(user.data::<Customer>().map(|it| it.name.as_str()), Some("Ines"));
+    /// ```
     #[must_use]
     pub fn with_data<T: Any + Send + Sync>(mut self, data: T) -> Self {
         self.data = Some(Arc::new(data));
@@ -126,11 +137,68 @@ impl DirectoryUser {
     }
 }
 
+// === impl Actor ===
+
+impl Actor {
+    /// The admin whom the directory knows by this record: id, rank, login and role; no
+    /// [`Rights`](crate::Rights) over the sessions of others.
+    ///
+    /// Call it for those who are admins. It looks at nothing that says so.
+    ///
+    /// ```
+    /// use tower_impersonation::{Actor, DirectoryUser, Rank};
+    ///
+    /// let ada = DirectoryUser::new("ada".parse()?, Rank(20)).with_login("ada@shop.example");
+    /// let actor = Actor::from_directory(&ada);
+    /// assert_eq!(actor.rank(), Rank(20));
+    /// assert_eq!(actor.login(), Some("ada@shop.example"));
+    /// # Ok::<(), tower_impersonation::InvalidUserId>(())
+    /// ```
+    #[must_use]
+    pub fn from_directory(user: &DirectoryUser) -> Self {
+        let mut actor = Self::new(user.id.clone(), user.rank);
+        if let Some(login) = &user.login {
+            actor = actor.with_login(login.clone());
+        }
+        if let Some(role) = &user.role {
+            actor = actor.with_role(role.clone());
+        }
+        actor
+    }
+}
+
 impl fmt::Debug for DirectoryUser {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DirectoryUser")
             .field("id", &self.id)
             .field("rank", &self.rank)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::words::Rights;
+
+    #[test]
+    fn an_actor_is_made_of_the_directorys_record_without_rights() {
+        let ada: UserId = "ada".parse().unwrap();
+        let bare = DirectoryUser::new(ada.clone(), Rank(20));
+        assert_eq!(
+            Actor::from_directory(&bare),
+            Actor::new(ada.clone(), Rank(20))
+        );
+        let full = bare
+            .with_login("ada@shop.example")
+            .with_role("admin")
+            .with_display_name("Ada")
+            .with_data(7);
+        let actor = Actor::from_directory(&full);
+        let expected = Actor::new(ada, Rank(20)).with_login("ada@shop.example");
+        assert_eq!(actor, expected.with_role("admin"));
+        assert_eq!(actor.rights(), Rights::default());
     }
 }

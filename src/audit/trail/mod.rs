@@ -206,10 +206,8 @@ impl Trail {
     ) -> oneshot::Receiver<Result<(), TrailError>> {
         let slot = self.shared.try_slot();
         let (done, durable) = oneshot::channel();
-        self.shared.push(Entry {
-            done: Some(done),
-            ..Entry::new(Lane::Acted, event, slot)
-        });
+        let entry = Entry::new(Lane::Acted, event, slot);
+        self.shared.push(entry.telling(done));
         durable
     }
 

@@ -6,13 +6,14 @@ use http::{HeaderName, HeaderValue};
 
 use super::{
     Builder,
-    names::{OWN_PARAMETERS, RESERVED, RESERVED_PREFIXES},
+    names::{CARRIES_THE_REQUEST, OWN_PARAMETERS, OWN_PREFIXES, RESERVED, RESERVED_PREFIXES},
 };
 use crate::{
     engine::SessionSettings,
+    host::{Place, TypePlace},
     policy::{PathPattern, Routes},
     request::Sources,
-    words::ConfigError,
+    words::{ActingAs, ConfigError},
 };
 
 impl Builder {
@@ -112,6 +113,61 @@ impl Builder {
             protected: all("protect", &self.paths.protected)?,
             reads: reads.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// How handlers see the subject (rule R14).
+    pub(super) fn check_handlers(&self) -> Result<(), ConfigError> {
+        let all = &self.host.assume;
+        if all.is_empty() && !self.host.handlers_read {
+            return Err(ConfigError::HandlersUndecided);
+        }
+        for (at, assume) in all.iter().enumerate() {
+            let (setting, place) = (assume.setting, &assume.place);
+            if let Some(earlier) = all[..at].iter().find(|earlier| earlier.place == *place) {
+                let other = earlier.setting;
+                let problem = format!("`{other}` and `{setting}` both replace {place}");
+                return Err(ConfigError::Conflict {
+                    setting,
+                    other,
+                    problem,
+                });
+            }
+            match place {
+                Place::Type(_) if *place == Place::Type(TypePlace::of::<ActingAs>()) => {
+                    return Err(invalid(setting, "must not replace `ActingAs`"));
+                }
+                Place::Type(_) => {}
+                Place::Header(name) => self.check_assumed_header(setting, name)?,
+            }
+        }
+        let from_data = all.iter().find(|assume| assume.setting == "assume_data");
+        match from_data {
+            Some(assume) if self.host.directory.is_none() => Err(ConfigError::Needs {
+                setting: assume.setting,
+                value: None,
+                needs: "directory",
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_assumed_header(
+        &self,
+        setting: &'static str,
+        name: &HeaderName,
+    ) -> Result<(), ConfigError> {
+        let name = name.as_str();
+        let marker = self.markers.header.as_deref().map(str::to_ascii_lowercase);
+        // With what stands behind it, such as `-reason`.
+        let is_markers = marker.is_some_and(|marker| name.starts_with(&marker));
+        let problem = if is_markers || OWN_PREFIXES.iter().any(|own| name.starts_with(own)) {
+            "must not be the header of a marker or of a token"
+        } else if CARRIES_THE_REQUEST.contains(&name) {
+            "must not be a header that carries the request itself"
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::invalid_value(setting, name, problem))
     }
 
     pub(super) fn check_numbers(&self) -> Result<(), ConfigError> {

@@ -1,9 +1,10 @@
 //! [`Builder`]: every setting, its default, and what it may not be.
 
 mod check;
+mod handlers;
 mod names;
 
-use std::{fmt, future::Future, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{fmt, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Response, request::Parts};
@@ -20,7 +21,7 @@ use crate::{
     request::Client,
     session::{Limits, SessionStore},
     words::{
-        ActingAs, BoxError, ConfigError,
+        ConfigError,
         clock::{Clock, SystemClock},
     },
 };
@@ -54,6 +55,8 @@ struct Given {
     notifying: Option<Notifying>,
     issuer: Option<Arc<dyn CredentialIssuer>>,
     assume: Vec<Assume>,
+    /// Handlers look at `ActingAs` by themselves.
+    handlers_read: bool,
     calls: Calls,
 }
 
@@ -82,6 +85,7 @@ impl Builder {
                 notifying: None,
                 issuer: None,
                 assume: Vec::new(),
+                handlers_read: false,
                 calls: Calls {
                     clock: Arc::new(SystemClock),
                     timeout: Duration::from_secs(5),
@@ -242,6 +246,7 @@ impl Builder {
     /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
     /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
     /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .handlers_read_acting_as()
     ///     .console_path("/admin/impersonation")
     ///     .build()?;
     /// # Ok::<(), tower_impersonation::ConfigError>(())
@@ -260,37 +265,6 @@ impl Builder {
     /// Where a browser goes after a stop. Default: `/`.
     pub fn after_stop(mut self, path: impl Into<String>) -> Self {
         self.answers.places.after_stop = path.into();
-        self
-    }
-
-    /// Lets handlers that know nothing of impersonation serve the subject (rule R14).
-    ///
-    /// On an acted request `T` in the extensions is replaced by what `load` returns, or removed for `None`:
-    /// give the type by which the handlers know their user, and load the *subject's*. May be called for
-    /// several types. An error refuses the request with 503.
-    ///
-    /// Without this, what the authentication left in the extensions is still the actor's.
-    ///
-    /// ```
-    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
-    /// #[derive(Clone)]
-    /// struct CurrentUser(String);
-    ///
-    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
-    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
-    ///     .assume(|acting_as| async move {
-    ///         Ok(acting_as.subject().user_id().map(|id| CurrentUser(id.to_string())))
-    ///     })
-    ///     .build()?;
-    /// # Ok::<(), tower_impersonation::ConfigError>(())
-    /// ```
-    pub fn assume<T, F, Fut>(mut self, load: F) -> Self
-    where
-        T: Clone + Send + Sync + 'static,
-        F: Fn(ActingAs) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<Option<T>, BoxError>> + Send + 'static,
-    {
-        self.host.assume.push(Assume::new(load));
         self
     }
 
@@ -322,12 +296,34 @@ impl Builder {
         self
     }
 
-    /// Builds the responses of refusals. Default: [`Rejection::response`]. Whatever it builds, the
-    /// [`Rejection`] is in its extensions and it is not cached.
-    pub fn rejection_response<F>(mut self, respond: F) -> Self
+    /// Builds the responses of refusals, all or some of them: `None` is the default one, [`Rejection::response`].
+    /// Whatever it builds, the [`Rejection`] is in its extensions and it is not cached.
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use http::Response;
+    /// # use tower_impersonation::{Impersonation, RejectionKind, audit::MemorySink, checker_fn, Caller, Decision};
+    ///
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .handlers_read_acting_as()
+    ///     .rejection_response(|rejection, _parts| {
+    ///         if rejection.kind() != RejectionKind::Unauthenticated {
+    ///             return None;
+    ///         }
+    ///         let mut response = Response::new(Bytes::from_static(b"Please sign in."));
+    ///         *response.status_mut() = rejection.kind().status();
+    ///         Some(response)
+    ///     })
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    pub fn rejection_response<F, R>(mut self, respond: F) -> Self
     where
-        F: Fn(&Rejection, &Parts) -> Response<Bytes> + Send + Sync + 'static,
+        F: Fn(&Rejection, &Parts) -> R + Send + Sync + 'static,
+        R: Into<Option<Response<Bytes>>>,
     {
+        let respond = move |rejection: &Rejection, parts: &Parts| respond(rejection, parts).into();
         self.answers.custom = Some(Box::new(respond));
         self
     }
@@ -365,6 +361,7 @@ impl Builder {
     /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
     /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
     /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .handlers_read_acting_as()
     ///     .sticky_marker()
     ///     .exclude("/assets")
     ///     .build()?;
@@ -394,6 +391,7 @@ impl Builder {
     /// # use tower_impersonation::session::MemorySessions;
     /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
     /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .handlers_read_acting_as()
     ///     .sessions(MemorySessions::new())
     ///     .control_path("/impersonation")
     ///     .exclude("/logout")
@@ -423,6 +421,7 @@ impl Builder {
     /// # use tower_impersonation::session::MemorySessions;
     /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
     /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .handlers_read_acting_as()
     ///     .sessions(MemorySessions::new())
     ///     .exclude("/admin")
     ///     .end_when_marker_removed()
@@ -502,6 +501,7 @@ impl Builder {
         let routes = self.checked_routes()?;
         self.check_places()?;
         self.check_numbers()?;
+        self.check_handlers()?;
         let has_sessions = self.sessions.is_some();
         let clock = self.host.calls.clock.clone();
         Ok(Impersonation::new(Engine {

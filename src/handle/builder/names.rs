@@ -66,3 +66,24 @@ pub(super) const OWN_PARAMETERS: &[&str] = &[
     "v",
     "week",
 ];
+
+/// What `assume_header` must not touch: it carries the request itself, or decides what the request may do (rule R10).
+pub(super) const CARRIES_THE_REQUEST: &[&str] = &[
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// Families of markers and tokens, whatever their names are set to.
+pub(super) const OWN_PREFIXES: &[&str] = &["act-as", "acted-as", "impersonation-token"];

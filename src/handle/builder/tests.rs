@@ -10,7 +10,7 @@ use crate::{
 
 fn builder() -> Builder {
     let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
-    Impersonation::builder(checker, MemorySink::default())
+    Impersonation::builder(checker, MemorySink::default()).handlers_read_acting_as()
 }
 
 /// The setting that `build` complains about.
@@ -349,7 +349,29 @@ fn a_builder_with_everything_set_builds() {
     let (parts, ()) = http::Request::new(()).into_parts();
     let reject = engine.answers.custom.as_ref().unwrap();
     let response = reject(&Rejection::new(RejectionKind::Denied, ""), &parts);
-    assert_eq!(response.status(), 403);
+    assert_eq!(response.unwrap().status(), 403);
+}
+
+#[test]
+fn r17_a_host_answers_some_refusals_and_leaves_the_others_to_us() {
+    let impersonation = builder()
+        .rejection_response(|rejection, _| {
+            (rejection.kind() == RejectionKind::Denied).then(|| Response::new(Bytes::from("no")))
+        })
+        .build()
+        .unwrap();
+    let (parts, ()) = http::Request::new(()).into_parts();
+    let answer = |kind| impersonation.response_of(Rejection::new(kind, ""), &parts);
+    assert_eq!(answer(RejectionKind::Denied).body(), "no");
+    let ours = answer(RejectionKind::ReadOnly);
+    assert_eq!(ours.status(), 403);
+    assert_ne!(ours.body(), "no");
+    // Whoever has answered.
+    for kind in [RejectionKind::Denied, RejectionKind::ReadOnly] {
+        let answer = answer(kind);
+        assert!(answer.extensions().get::<Rejection>().is_some());
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+    }
 }
 
 #[test]

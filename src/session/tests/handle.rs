@@ -42,6 +42,7 @@ impl Desk {
         let impersonation = Impersonation::builder(checker, trail.clone())
             .sessions(probe.clone())
             .clock(clock.clone())
+            .handlers_read_acting_as()
             .build()
             .unwrap();
         Self {
