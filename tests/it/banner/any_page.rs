@@ -1,5 +1,6 @@
 //! Any page at all comes out as it went in but for the banner, however it is cut into chunks and however long it is.
 
+use tower_impersonation_web::page;
 use std::{
     collections::VecDeque,
     convert::Infallible,
@@ -117,7 +118,7 @@ fn a_thousand_pages_come_out_as_they_went_in_but_for_the_banner() {
         let response = html("").map(|_| Chunks(chunks));
         let shown = runtime.block_on(async {
             let response =
-                answer(&desk, desk.handle.page(), get("ada", "/?as=ines"), response).await;
+                answer(&desk, page(&desk.handle), get("ada", "/?as=ines"), response).await;
             response.into_body().collect().await.unwrap().to_bytes()
         });
         let (heads, shown) = without(&shown, head.as_bytes());
@@ -182,7 +183,7 @@ async fn a_hundred_megabytes_come_through_unchanged() {
     (0..PARTS).for_each(|_| expected.write(&part));
 
     let response = html("").map(|_| Chunks(chunks));
-    let response = answer(&desk, desk.handle.page(), get("ada", "/?as=ines"), response).await;
+    let response = answer(&desk, page(&desk.handle), get("ada", "/?as=ines"), response).await;
     let mut body = response.into_body();
     let (mut hash, mut length, mut copied) = (DefaultHasher::new(), 0, 0);
     while let Some(frame) = body.frame().await {

@@ -1,6 +1,7 @@
 //! B10: the banner on acted pages, through the page layer: what people see, what is never touched, and what a page's bytes
 //! cannot do to it.
 
+use tower_impersonation_web::page;
 use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
@@ -80,7 +81,7 @@ async fn shown(desk: &Desk, page: PageLayer, body: &str) -> String {
 
 /// What is put into every page of this desk: into the head, and into the body.
 async fn ours(desk: &Desk) -> (String, String) {
-    let page = shown(desk, desk.handle.page(), "<head>|</head><body>|").await;
+    let page = shown(desk, page(&desk.handle), "<head>|</head><body>|").await;
     let (head, rest) = page
         .strip_prefix("<head>")
         .unwrap()

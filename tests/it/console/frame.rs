@@ -1,6 +1,7 @@
 //! R6, R12, R13, R16, R17: what all pages have in common: where they are mounted, whom they are for, their headers, and
 //! what they say when something is missing or fails.
 
+use tower_impersonation_web::console;
 use axum::{Router, body::Body};
 use http::Request;
 use tower_impersonation::{
@@ -73,9 +74,9 @@ async fn the_story_goes_by_links_and_forms_alone() {
 #[tokio::test]
 async fn links_lead_to_where_it_is_mounted() {
     let desk = desk();
-    let nested = Router::new().nest("/a/b", desk.handle.console());
-    let service = Router::new().nest_service("/a/b", desk.handle.console());
-    let root = desk.handle.console();
+    let nested = Router::new().nest("/a/b", console(&desk.handle));
+    let service = Router::new().nest_service("/a/b", console(&desk.handle));
+    let root = console(&desk.handle);
     let cases = [
         (&nested, "/a/b", "/a/b"),
         (&nested, "/a/b/sessions", "/a/b"),

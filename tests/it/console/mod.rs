@@ -1,6 +1,7 @@
 //! The console, page by page. Every page that these tests get is held against what makes a page sound: one heading,
 //! labels on fields, nothing inline, nothing from elsewhere.
 
+use tower_impersonation_web::console;
 use std::sync::Arc;
 
 use axum::{Router, body::Body};
@@ -52,7 +53,7 @@ impl Console {
     /// Nothing else is mounted, the control API least of all.
     fn of(desk: Desk) -> Self {
         let app = Router::new()
-            .nest(MOUNT, desk.handle.console())
+            .nest(MOUNT, console(&desk.handle))
             .layer(desk.handle.layer());
         Self { desk, app }
     }

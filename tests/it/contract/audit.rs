@@ -1,5 +1,6 @@
 //! A6, A7: the trail is read page by page, exported and summed up, and reading it is an event.
 
+use tower_impersonation_web::control;
 use axum::Router;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -181,7 +182,7 @@ async fn the_trail_is_read_page_by_page_and_exported_whole() {
 #[tokio::test]
 async fn without_a_reader_there_is_no_trail_to_read() {
     let desk = desk();
-    let app = Router::new().nest(MOUNT, desk.handle.control());
+    let app = Router::new().nest(MOUNT, control(&desk.handle));
     for path in ["/audit", "/audit.csv"] {
         let answer = body(&app, request("get", "root", path, None)).await;
         assert_eq!(answer.code(), "not_found");

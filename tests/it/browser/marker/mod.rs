@@ -4,6 +4,7 @@
 //! The application is small and knows nothing of impersonation: each page says who it was made for. Everyone who
 //! comes is ada, so that whatever is not acted is hers.
 
+use tower_impersonation_web::control;
 use std::{fmt::Write as _, net::SocketAddr};
 
 use axum::{
@@ -80,7 +81,7 @@ impl Site {
             address: listener.local_addr().unwrap(),
         };
         let app = Router::<Self>::new()
-            .nest_service("/impersonation", site.handle.control())
+            .nest_service("/impersonation", control(&site.handle))
             .fallback(answer)
             .with_state(site.clone())
             .layer(site.handle.layer());
