@@ -31,6 +31,7 @@ fn handle(sink: MemorySink) -> Impersonation {
     );
     let users = ["ines", "kim"].map(|id| DirectoryUser::new(id.parse().unwrap(), Rank(0)));
     Impersonation::builder(checker, sink)
+        .handlers_read_acting_as()
         .directory(users.into_iter().collect::<MemoryDirectory>())
         .sessions(MemorySessions::new())
         .control_path("/impersonation")

@@ -1,12 +1,12 @@
 //! R6, R12, R13, R16, R17: what all pages have in common: where they are mounted, whom they are for, their headers, and
 //! what they say when something is missing or fails.
 
-use tower_impersonation_web::console;
 use axum::{Router, body::Body};
 use http::Request;
 use tower_impersonation::{
     Caller, ConfigError, Decision, Impersonation, RejectionKind, audit::MemorySink, checker_fn,
 };
+use tower_impersonation_web::console;
 
 use super::{Console, MOUNT, form, request};
 use crate::support::{How, MINUTE, NOON, desk};
@@ -120,6 +120,7 @@ fn r12_the_console_is_one_plain_place() {
     ] {
         let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
         let built = Impersonation::builder(checker, MemorySink::default())
+            .handlers_read_acting_as()
             .console_path(path)
             .build();
         let Err(ConfigError::Invalid { setting, .. }) = built else {

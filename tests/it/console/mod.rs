@@ -1,8 +1,8 @@
 //! The console, page by page. Every page that these tests get is held against what makes a page sound: one heading,
 //! labels on fields, nothing inline, nothing from elsewhere.
 
-use tower_impersonation_web::console;
 use std::sync::Arc;
+use tower_impersonation_web::console;
 
 use axum::{Router, body::Body};
 use http::Request;

@@ -1,6 +1,5 @@
 //! A6, A7: the trail is read page by page, exported and summed up, and reading it is an event.
 
-use tower_impersonation_web::control;
 use axum::Router;
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -8,6 +7,7 @@ use tower_impersonation::{
     UserId,
     audit::{AuditEvent, AuditSink, EventName},
 };
+use tower_impersonation_web::control;
 
 use super::{Api, MOUNT, body, request};
 use crate::support::{How, MINUTE, NOON, ask, desk, parts};

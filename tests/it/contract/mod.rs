@@ -1,7 +1,7 @@
 //! The HTTP contract, call by call. Every answer that these tests get is held against `openapi.json`.
 
-use tower_impersonation_web::control;
 use std::sync::Arc;
+use tower_impersonation_web::control;
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};

@@ -1,10 +1,10 @@
 //! R7, R16, S2: who is found, what an acted request reaches, and which right each call takes.
 
-use tower_impersonation_web::control;
 use axum::Router;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tower_impersonation::{Access, Rights, StartRequest};
+use tower_impersonation_web::control;
 
 use super::{Api, MOUNT, ROUTES, body, request};
 use crate::support::{ADMIN, Staff, customer, desk, get, parts, subject};

@@ -1,9 +1,9 @@
 //! Requests without a marker, where the host has them looked at: the marker that stays (B6) and R20.
 
-use tower_impersonation_web::control;
 use axum::{Router, body::Body};
 use tower::ServiceExt as _;
 use tower_impersonation::Builder;
+use tower_impersonation_web::control;
 
 use crate::support::{Desk, Req, ask, desk_with, with};
 

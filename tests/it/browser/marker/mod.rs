@@ -4,8 +4,8 @@
 //! The application is small and knows nothing of impersonation: each page says who it was made for. Everyone who
 //! comes is ada, so that whatever is not acted is hers.
 
-use tower_impersonation_web::control;
 use std::{fmt::Write as _, net::SocketAddr};
+use tower_impersonation_web::control;
 
 use axum::{
     Router,
@@ -66,6 +66,7 @@ impl Site {
         let sink = MemorySink::default();
         let users = ["ines", "otto", ODD].map(|name| DirectoryUser::new(id(name), Rank(0)));
         let builder = Impersonation::builder(checker, sink.clone())
+            .handlers_read_acting_as()
             .directory(users.into_iter().collect::<MemoryDirectory>())
             .sessions(MemorySessions::new())
             .control_path("/impersonation")
