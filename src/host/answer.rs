@@ -50,15 +50,13 @@ impl Calls {
     }
 
     /// Calls host code within its time. Make the call inside of `answer`: it may panic before there is a future.
-    pub(crate) fn ask<T>(
+    pub(crate) async fn ask<T>(
         &self,
         what: &'static str,
         answer: impl Future<Output = Result<T, BoxError>> + Send,
-    ) -> impl Future<Output = Result<T, Unanswered>> + Send {
-        async move {
-            let answer = guarded(&*self.clock, self.timeout, answer).await;
-            answer.map_err(|why| Unanswered { what, why })
-        }
+    ) -> Result<T, Unanswered> {
+        let answer = guarded(&*self.clock, self.timeout, answer).await;
+        answer.map_err(|why| Unanswered { what, why })
     }
 }
 
