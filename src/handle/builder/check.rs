@@ -96,9 +96,10 @@ impl Builder {
     /// Everything that runs as the actor.
     fn excluded(&self) -> impl Iterator<Item = Named<'_>> {
         let excluded = self.paths.excluded.iter();
-        excluded
-            .map(|path| ("exclude", path.as_str()))
-            .chain(self.own_pages())
+        let excluded = excluded.map(|path| ("exclude", path.as_str()));
+        let log_out = self.paths.log_out.as_deref();
+        let log_out = log_out.map(|path| ("log_out_path", path));
+        excluded.chain(self.own_pages()).chain(log_out)
     }
 
     pub(super) fn checked_routes(&self) -> Result<Routes, ConfigError> {
@@ -155,7 +156,10 @@ impl Builder {
                 return no_effect(inner, outer);
             }
         }
-        if self.watch.writes && self.excluded().next().is_none() {
+        let mut ways_out = self
+            .excluded()
+            .filter(|(setting, _)| *setting != "log_out_path");
+        if self.watch.writes && ways_out.next().is_none() {
             return Err(conflict(
                 "refuse_unmarked_writes",
                 "control_path",

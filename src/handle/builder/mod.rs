@@ -90,6 +90,7 @@ struct Paths {
     excluded: Vec<String>,
     protected: Vec<String>,
     reads: Vec<(Method, String)>,
+    log_out: Option<String>,
 }
 
 impl Builder {
@@ -290,6 +291,36 @@ impl Builder {
         let path = path.into();
         self.needs(Part::Sessions, "console_path", Some(shown(&path)));
         self.answers.places.console = Some(path);
+        self
+    }
+
+    /// Where the host logs people out. A request to this path ends all sessions of whoever sent it
+    /// ([`AdminLogout`](crate::session::EndedReason::AdminLogout), rule S4) and goes on to the host's handler, so that the
+    /// handler need not call [`Impersonation::log_out`]. It is excluded then. One place, without `*`; of any method but
+    /// `HEAD`, `OPTIONS` and `TRACE`, and none that a browser sends ahead. Needs [`sessions`](Self::sessions). Default:
+    /// nowhere.
+    ///
+    /// A session that cannot be ended keeps the person logged in: the request is refused with 503. Whoever can make a
+    /// browser log out can end its sessions: let the handler take `POST` only, and from pages of its own.
+    ///
+    /// Costs: the path of each unmarked request is compared; on a log-out the checker and the store are asked.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # use tower_impersonation::session::MemorySessions;
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .handlers_read_acting_as()
+    ///     .sessions(MemorySessions::new())
+    ///     .log_out_path("/logout")
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    pub fn log_out_path(mut self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        self.needs(Part::Sessions, "log_out_path", Some(shown(&path)));
+        self.watch.log_out = true;
+        self.paths.log_out = Some(path);
         self
     }
 
@@ -554,6 +585,10 @@ impl Builder {
             routes,
             client: self.client,
             watch: self.watch.in_effect(has_sessions),
+            log_out: self
+                .paths
+                .log_out
+                .map(|path| path.trim_end_matches('/').into()),
             tokens: Tokens::build(self.tokens, has_sessions, &*clock)?,
             host: Host {
                 checker: self.host.checker,

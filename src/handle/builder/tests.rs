@@ -4,10 +4,11 @@ use http::HeaderMap;
 
 use super::*;
 use crate::{
-    Caller, Decision, MemoryConsents, MemoryDirectory, RejectionKind,
+    ActingAs, Actor, Caller, Decision, Grant, MemoryConsents, MemoryDirectory, Rank, RejectionKind,
+    StartRequest, UserId,
     audit::{FanOut, MemorySink},
-    checker_fn, notifier_fn,
-    session::MemorySessions,
+    checker_async_fn, checker_fn, notifier_fn,
+    session::{EndedReason, MemorySessions},
 };
 
 fn builder() -> Builder {
@@ -167,7 +168,10 @@ fn r2_one_source_may_be_off_but_not_both() {
 #[test]
 fn r11_a_path_that_no_request_could_match_is_refused() {
     type Set = fn(Builder, &str) -> Builder;
-    let settings: [(&str, Set); 4] = [
+    let settings: [(&str, Set); 5] = [
+        ("log_out_path", |builder, path| {
+            builder.sessions(MemorySessions::new()).log_out_path(path)
+        }),
         ("exclude", |builder, path| builder.exclude(path)),
         ("protect", |builder, path| builder.protect(path)),
         ("read_route", |builder, path| {
@@ -213,8 +217,8 @@ fn r11_a_path_that_no_request_could_match_is_refused() {
         }
         // The API is mounted in one place, and pages link to it.
         let any = complaint(set(builder(), "/a/*/b"));
-        let refused = (setting == "control_path").then_some("control_path");
-        assert_eq!(any, refused, "{setting}");
+        let one_place = matches!(setting, "control_path" | "log_out_path");
+        assert_eq!(any, one_place.then_some(setting), "{setting}");
     }
 }
 
@@ -325,6 +329,7 @@ fn an_error_names_the_value_and_both_settings_that_disagree() {
         builder().idle_timeout(second),
         builder().refuse_unmarked_writes(),
         builder().end_when_marker_removed(),
+        builder().log_out_path("/logout"),
         builder().notifier(notifier_fn(|_| Ok(()))),
         builder().require_notifier(notifier_fn(|_| Ok(()))),
         // What disagrees.
@@ -385,6 +390,7 @@ fn an_error_names_the_value_and_both_settings_that_disagree() {
     `idle_timeout(1s)` needs `sessions`
     `refuse_unmarked_writes` needs `sessions`
     `end_when_marker_removed` needs `sessions`
+    `log_out_path("/logout")` needs `sessions`
     `notifier` needs `sessions`
     `require_notifier` needs `sessions`
     `sticky_marker` needs a marker in the URL: `without_query_parameter` takes it out
@@ -574,4 +580,115 @@ fn the_defaults_are_what_the_setters_say() {
 #[test]
 fn debug_shows_settings_and_nothing_of_the_hosts() {
     insta::assert_snapshot!(format!("{:?}", builder()), @r#"Builder { query_parameter: Some("as"), header: Some("act-as"), sessions: SessionSettings { limits: Limits { active: 1, replace: false, starts_per_hour: 10 }, max_lifetime: 7200s, idle_timeout: 1800s }, .. }"#);
+}
+
+// === log_out_path ===
+
+/// Ada, who has a session for ines, sends this to a site whose log-out is `/logout`. Whether her session lives on, and what
+/// the handler was asked.
+async fn after(method: Method, uri: &str, headers: &[(&'static str, &str)]) -> (bool, Vec<String>) {
+    use std::{convert::Infallible, sync::Mutex};
+
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let checker = checker_fn(
+        |parts: &Parts| match parts.extensions.get::<UserId>() {
+            Some(id) => Caller::Admin(Actor::new(id.clone(), Rank(9))),
+            None => Caller::Anonymous,
+        },
+        |_, _, _| Decision::Allow(Grant::read_write()),
+    );
+    let impersonation = Impersonation::builder(checker, MemorySink::default())
+        .handlers_read_acting_as()
+        .sessions(MemorySessions::new())
+        .log_out_path("/logout/")
+        .build()
+        .unwrap();
+    let mut request = http::Request::new(String::new());
+    request.extensions_mut().insert(user("ada"));
+    let (parts, body) = request.into_parts();
+    let start = StartRequest::new("ines".parse().unwrap(), "ticket 1");
+    let session = impersonation.start(&parts, start).await.unwrap().session.id;
+
+    let mut request = http::Request::from_parts(parts, body);
+    *request.method_mut() = method;
+    *request.uri_mut() = uri.parse().unwrap();
+    for (name, value) in headers {
+        request.headers_mut().insert(*name, value.parse().unwrap());
+    }
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let seeing = seen.clone();
+    let handler = service_fn(move |request: http::Request<String>| {
+        let is_acted = request.extensions().get::<ActingAs>().is_some();
+        let who = if is_acted { "ines" } else { "ada" };
+        seeing
+            .lock()
+            .unwrap()
+            .push(format!("{who} {}", request.uri()));
+        async { Ok::<_, Infallible>(Response::new(String::new())) }
+    });
+    let response = impersonation.layer().layer(handler).oneshot(request);
+    assert_eq!(response.await.unwrap().status(), 200, "{uri}");
+    let session = impersonation.session(session).await.unwrap().unwrap();
+    let reason = session.ended_reason;
+    assert!(reason.is_none_or(|reason| reason == EndedReason::AdminLogout));
+    let seen = seen.lock().unwrap().clone();
+    (reason.is_none(), seen)
+}
+
+#[tokio::test]
+async fn s4_a_log_out_ends_the_sessions_of_who_sends_it() {
+    let none: &[(&str, &str)] = &[];
+    let ahead: &[(&str, &str)] = &[("sec-purpose", "prefetch")];
+    let tests = [
+        // (method, uri, headers, lives on, seen)
+        (Method::POST, "/logout", none, false, "ada /logout"),
+        (Method::GET, "/logout?to=/", none, false, "ada /logout?to=/"),
+        (Method::POST, "/logout/", none, false, "ada /logout/"),
+        // From an acted page: the actor's own log-out all the same.
+        (Method::POST, "/logout?as=ines", none, false, "ada /logout"),
+        // Nobody logs out by these.
+        (Method::HEAD, "/logout", none, true, "ada /logout"),
+        (Method::OPTIONS, "/logout", none, true, "ada /logout"),
+        (Method::GET, "/logout", ahead, true, "ada /logout"),
+        (Method::POST, "/logouts", none, true, "ada /logouts"),
+        (Method::POST, "/logout/help", none, true, "ada /logout/help"),
+        (Method::POST, "/", none, true, "ada /"),
+        (Method::GET, "/?as=ines", none, true, "ines /"),
+    ];
+    for (method, uri, headers, lives_on, seen) in tests {
+        let what = format!("{method} {uri}");
+        let after = after(method, uri, headers).await;
+        assert_eq!(after, (lives_on, vec![seen.to_owned()]), "{what}");
+    }
+}
+
+/// A store that cannot end anything.
+#[tokio::test]
+async fn s4_a_log_out_that_ends_nothing_is_no_log_out() {
+    use tower::{Layer, ServiceExt, service_fn};
+
+    let checker = checker_async_fn(
+        |_| async { Err("the database is down".into()) },
+        |_, _, _| async { Ok(Decision::deny("nobody")) },
+    );
+    let impersonation = Impersonation::builder(checker, MemorySink::default())
+        .handlers_read_acting_as()
+        .sessions(MemorySessions::new())
+        .log_out_path("/logout")
+        .build()
+        .unwrap();
+    let handler = service_fn(|_: http::Request<String>| async {
+        Ok::<_, std::convert::Infallible>(Response::new(String::new()))
+    });
+    let site = impersonation.layer().layer(handler);
+    for (uri, status) in [("/logout", 503), ("/", 200)] {
+        let request = http::Request::post(uri).body(String::new()).unwrap();
+        let response = site.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), status, "{uri}");
+    }
+}
+
+fn user(id: &str) -> UserId {
+    id.parse().unwrap()
 }
