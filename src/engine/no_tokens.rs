@@ -55,7 +55,10 @@ impl Engine {
         match carried.0 {}
     }
 
-    pub(super) fn signed_in_by_token(&self, _: &Parts) -> Result<Option<SignedInAs>, Refusal> {
+    pub(super) async fn signed_in_by_token(
+        &self,
+        _: &Parts,
+    ) -> Result<Option<SignedInAs>, Refusal> {
         Ok(None)
     }
 

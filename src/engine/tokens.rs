@@ -244,12 +244,23 @@ impl Engine {
     }
 
     /// Whose session the token of a request is, on a path on which nothing is acted.
-    pub(super) fn signed_in_by_token(&self, parts: &Parts) -> Result<Option<SignedInAs>, Refusal> {
+    ///
+    /// One whose session has ended says nothing any more. A store that cannot tell keeps nobody from stopping it.
+    pub(super) async fn signed_in_by_token(
+        &self,
+        parts: &Parts,
+    ) -> Result<Option<SignedInAs>, Refusal> {
         let Some(Kept(carried)) = parts.extensions.get() else {
             return Ok(None);
         };
+        let now = self.now()?;
         let signer = self.tokens.required()?;
-        let claims = signer.verify(&carried.text, purpose_of(carried), self.now()?)?;
+        let claims = signer.verify(&carried.text, purpose_of(carried), now)?;
+        if let Ok(found) = self.get(claims.session).await
+            && found.is_none_or(|session| !session.is_active(now))
+        {
+            return Err(invalid("the token's session has ended"));
+        }
         Ok(Some(SignedInAs {
             id: claims.actor.clone(),
             actor: None,

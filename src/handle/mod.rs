@@ -66,7 +66,7 @@ impl Impersonation {
     /// Begins to set up: who is an admin, and where the trail goes. Both are needed; everything else has
     /// a default.
     pub fn builder(checker: impl AdminChecker, audit: impl AuditSink) -> Builder {
-        Builder::new(Arc::new(checker), Arc::new(audit))
+        Builder::new(checker, audit)
     }
 
     pub(crate) fn new(engine: Engine) -> Self {

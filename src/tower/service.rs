@@ -17,7 +17,7 @@ use tower_service::Service;
 
 use super::{body::ResponseBody, future::ResponseFuture};
 use crate::{
-    engine::{Admitted, Ask, Engine, Step, Watch},
+    engine::{Admitted, Ask, Concern, Engine, Step, Watch},
     policy::Route,
     rejection::{Rejection, RejectionKind},
     request::Fault,
@@ -131,7 +131,22 @@ impl<S> Impersonate<S> {
             }
             Step::Ask(concern) => concern,
         };
-        let engine = engine.clone();
+        self.call_settled(request, concern)
+    }
+
+    /// Asks who sent a request that runs as the actor, before it does (rules R20, S4).
+    fn call_settled<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        concern: Concern,
+    ) -> ResponseFuture<S::Future, ResBody, S::Error>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        ReqBody: Send + 'static,
+        ResBody: Send + 'static,
+    {
+        let engine = self.engine.clone();
         // As in `call_marked`.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
@@ -166,8 +181,12 @@ impl<S> Impersonate<S> {
             .classify(&parts.method, parts.uri.path(), &parts.headers);
         if route == Route::Excluded {
             engine.strip_excluded(&mut parts, ask);
+            let is_log_out = engine.is_log_out(&parts);
             let request = Request::from_parts(parts, body);
-            return ResponseFuture::passed(self.inner.call(request));
+            return match is_log_out {
+                true => self.call_settled(request, Concern::LogOut),
+                false => ResponseFuture::passed(self.inner.call(request)),
+            };
         }
         let engine = engine.clone();
         let by_cookie = ask.is_cookie();

@@ -38,6 +38,9 @@ struct Branch {
 // === impl FanOut ===
 
 impl FanOut {
+    /// How long one sink of several may take.
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
     /// Durable means: every sink has it. One that fails holds the trail up.
     #[must_use]
     pub fn all() -> Self {
@@ -75,9 +78,6 @@ impl FanOut {
 }
 
 impl Branch {
-    /// How long one sink of several may take.
-    const PATIENCE: Duration = Duration::from_secs(1);
-
     async fn write(&self, events: &[AuditEvent]) -> Result<(), BoxError> {
         match self.missing(events) {
             None => self.write_in_time(events).await?,
@@ -98,7 +98,7 @@ impl Branch {
 
     async fn write_in_time(&self, events: &[AuditEvent]) -> Result<(), BoxError> {
         let write = async { self.sink.write(events).await };
-        Ok(guarded(&SystemClock, Self::PATIENCE, write).await?)
+        Ok(guarded(&SystemClock, FanOut::PATIENCE, write).await?)
     }
 
     fn has(&self) -> MutexGuard<'_, HashSet<(Uuid, bool)>> {

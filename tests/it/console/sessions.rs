@@ -86,7 +86,7 @@ async fn sessions_of_others_take_a_right() {
             .desk
             .trail()
             .await
-            .contains(&"end root otto session_revoked".to_owned())
+            .contains(&"end abe otto session_revoked".to_owned())
     );
 }
 

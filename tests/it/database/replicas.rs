@@ -60,9 +60,9 @@ impl Desks {
         }
     }
 
-    /// Each for sessions and for roles.
+    /// One connection each, for sessions and roles.
     async fn listening(&self) {
-        let listening = async { while self.listeners().await < 4 {} };
+        let listening = async { while self.listeners().await < 2 {} };
         timeout(SOON, listening).await.expect("both listen");
     }
 
