@@ -275,7 +275,7 @@ async fn s9_without_news_the_other_refuses_all_the_same() {
             .fetch_one(&desks.database.pool)
             .await
             .unwrap();
-        assert_eq!(cut, 4);
+        assert_eq!(cut, 2);
         end(&desks.one, way).await;
         assert_eq!(refused(&desks.two).await.status, StatusCode::FORBIDDEN);
     }

@@ -27,7 +27,7 @@ fn r2_the_sticky_marker_needs_one_in_the_url() {
     assert!(
         matches!(
             error,
-            ConfigError::Invalid {
+            ConfigError::Conflict {
                 setting: "sticky_marker",
                 ..
             }

@@ -1,7 +1,6 @@
 //! A stop, and any other end.
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tower_impersonation::session::SessionId;
 use utoipa::ToSchema;
 
