@@ -48,7 +48,7 @@ pub use self::{
     alerts::{Alert, AlertRule, Alerts},
     reader::{InvalidCursor, TrailCursor, TrailFilter, TrailList, TrailPage, TrailReader},
     sinks::{FanOut, JsonLines, MemorySink, SinkFn, TracingSink, sink_fn},
-    summaries::{Summaries, Summary},
+    summaries::{Summaries, Summary, SummaryFilter},
     trail::{Trail, TrailError},
 };
 pub(crate) use self::{
