@@ -118,18 +118,29 @@ pub trait TrailReader: Send + Sync + 'static {
 }
 
 /// Which events to read. `None` does not filter.
+///
+/// ```
+/// use tower_impersonation::audit::{EventName, TrailFilter};
+///
+/// let mut filter = TrailFilter::default();
+/// assert_eq!(filter.to_string(), "all");
+/// filter.name = Some(EventName::Denied);
+/// filter.actor = Some("ada".parse()?);
+/// assert_eq!(filter.to_string(), "name=impersonation.denied actor=ada");
+/// # Ok::<(), tower_impersonation::InvalidUserId>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrailFilter {
-    /// Those of this name.
+    /// Events of this name.
     pub name: Option<EventName>,
-    /// Those of this actor.
+    /// Events of this actor: for an end, the session's actor, and not who ended it.
     pub actor: Option<UserId>,
-    /// Those about this subject.
+    /// Events about this subject. Readings of the trail are about nobody.
     pub subject: Option<Subject>,
-    /// Those about this kind of subject.
+    /// Events about this kind of subject.
     pub kind: Option<SubjectKind>,
-    /// Those of this session.
+    /// Events of this session.
     pub session: Option<SessionId>,
     /// Then or later.
     pub from: Option<OffsetDateTime>,
@@ -137,7 +148,16 @@ pub struct TrailFilter {
     pub to: Option<OffsetDateTime>,
 }
 
-/// A part of the trail, newest first.
+/// Which part of the trail to read, newest first.
+///
+/// ```
+/// use tower_impersonation::audit::{TrailCursor, TrailPage};
+///
+/// // The `next` of the list before.
+/// let place = TrailCursor("01a1f8d3.1".to_owned());
+/// let page = TrailPage::first(100).after(place);
+/// assert_eq!((page.limit, page.offset), (100, 0));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TrailPage {
@@ -200,7 +220,7 @@ impl TrailFilter {
     }
 }
 
-/// What is looked for, for whoever reads of it later (rule A7): `all`, or the fields that filter.
+/// What is looked for, as the event of the reading says it (rule A7): `all`, or the fields that filter.
 impl fmt::Display for TrailFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Every field is named, so that a new one cannot be forgotten.
@@ -270,7 +290,7 @@ impl TrailPage {
 // === impl TrailList ===
 
 impl TrailList {
-    /// A part of the trail: these events, so many in all, the next page there.
+    /// These events, this many that match in all, and where the next page starts.
     #[must_use]
     pub fn new(events: Vec<AuditEvent>, total: u64, next: Option<TrailCursor>) -> Self {
         Self {

@@ -34,7 +34,7 @@ pub struct Summary {
     pub seconds: u64,
     /// Different subjects of sessions.
     pub subjects: u64,
-    /// Refused tries.
+    /// Refused attempts.
     pub refusals: u64,
     /// Acted requests that may have changed something.
     pub writes: u64,
