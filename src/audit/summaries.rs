@@ -162,11 +162,12 @@ impl SummaryFilter {
     /// The events that tell of it.
     #[must_use]
     pub fn events(&self) -> TrailFilter {
-        let mut events = TrailFilter::default();
-        events.actor = self.actor.clone();
-        events.from = Some(self.sessions_from.min(self.from));
-        events.to = Some(self.to);
-        events
+        TrailFilter {
+            actor: self.actor.clone(),
+            from: Some(self.sessions_from.min(self.from)),
+            to: Some(self.to),
+            ..TrailFilter::default()
+        }
     }
 }
 
