@@ -483,7 +483,9 @@ impl Impersonation {
     #[must_use]
     pub fn response_of(&self, rejection: Rejection, parts: &Parts) -> Response<Bytes> {
         let engine = &self.engine;
-        engine.answers.respond(rejection, parts, &engine.sources)
+        engine
+            .answers
+            .respond(rejection, parts, &engine.sources, false)
     }
 
     /// Refuses a call that something around the core has found to be cross-site or wrong, and records it (rule A3).

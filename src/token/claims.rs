@@ -20,6 +20,9 @@ pub(super) struct RawClaims {
     sid: SessionId,
     access: Access,
     iat: i64,
+    /// We sign none. Who else signs with our key may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     exp: i64,
     jti: Uuid,
 }
@@ -32,8 +35,10 @@ pub(crate) struct Claims {
     pub(crate) session: SessionId,
     pub(crate) access: Access,
     pub(crate) role: Option<String>,
-    /// Unix seconds.
-    pub(crate) issued_at: i64,
+    /// This one token: no two have the same.
+    pub(crate) id: Uuid,
+    /// Unix seconds. Before this it is not good.
+    pub(crate) good_from: i64,
     pub(crate) expires_at: i64,
 }
 
@@ -55,6 +60,7 @@ impl RawClaims {
             sid: session.id,
             access: session.access,
             iat,
+            nbf: None,
             exp,
             jti,
         }
@@ -71,7 +77,8 @@ impl RawClaims {
             session: self.sid,
             access: self.access,
             role: self.role,
-            issued_at: self.iat,
+            id: self.jti,
+            good_from: self.nbf.map_or(self.iat, |nbf| nbf.max(self.iat)),
             expires_at: self.exp,
         })
     }
