@@ -351,10 +351,6 @@ impl Engine {
             let session = acting_as
                 .session()
                 .ok_or_else(|| invalid("there is no session"))?;
-            tracing::debug!(
-                target: "tower_impersonation",
-                jti = %claims.id, session = %claims.session, "a refresh token is exchanged"
-            );
             self.sign_tokens(session)
         };
         refreshed.await.map_err(|refusal| refusal.by(&claims.actor))

@@ -35,8 +35,6 @@ pub(crate) struct Claims {
     pub(crate) session: SessionId,
     pub(crate) access: Access,
     pub(crate) role: Option<String>,
-    /// This one token: no two have the same.
-    pub(crate) id: Uuid,
     /// Unix seconds. Before this it is not good.
     pub(crate) good_from: i64,
     pub(crate) expires_at: i64,
@@ -77,7 +75,6 @@ impl RawClaims {
             session: self.sid,
             access: self.access,
             role: self.role,
-            id: self.jti,
             good_from: self.nbf.map_or(self.iat, |nbf| nbf.max(self.iat)),
             expires_at: self.exp,
         })
