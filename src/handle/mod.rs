@@ -507,7 +507,9 @@ impl Impersonation {
     #[must_use]
     pub fn response_of(&self, rejection: Rejection, parts: &Parts) -> Response<Bytes> {
         let engine = &self.engine;
-        engine.answers.respond(rejection, parts, &engine.sources)
+        engine
+            .answers
+            .respond(rejection, parts, &engine.sources, false)
     }
 
     /// Puts on a response of one's own what every refusal carries: its headers, and the [`Rejection`] in the extensions.

@@ -252,7 +252,12 @@ impl Builder {
     }
 
     /// Requests to this path and below are never acted (rule R11): passwords, second factors, payment.
-    /// Whole segments; `*` stands for any one. Default: none.
+    /// Whole segments, at most 16; `*` stands for any one. Default: none.
+    ///
+    /// Compared as any router may read the path, also one behind a proxy: percent-decoded once or more, with `//`, dots and
+    /// backslashes folded or not, in any ASCII case, without `;parameters`, an extension, or dots and blanks at the end.
+    /// `/Account//password.json;x` is closed as well. A path with anything of that in it is closed if it has more than 2,048
+    /// bytes or 63 segments.
     pub fn protect(mut self, path: impl Into<String>) -> Self {
         self.paths.protected.push(path.into());
         self
@@ -580,6 +585,7 @@ impl Builder {
         self.check_paths()?;
         let has_sessions = self.sessions.is_some();
         let clock = self.host.calls.clock.clone();
+        let tokens = Tokens::build(self.tokens, &sources, has_sessions, &*clock)?;
         Ok(Impersonation::new(Engine {
             sources,
             routes,
@@ -589,7 +595,7 @@ impl Builder {
                 .paths
                 .log_out
                 .map(|path| path.trim_end_matches('/').into()),
-            tokens: Tokens::build(self.tokens, has_sessions, &*clock)?,
+            tokens,
             host: Host {
                 checker: self.host.checker,
                 directory: self
