@@ -52,20 +52,31 @@ struct Piece {
     is_verbatim: bool,
     /// The separator before it may be a part of the segment.
     may_continue: bool,
-    /// It may be no segment, for a router that drops empty ones and `.`.
-    may_vanish: bool,
-    /// It may take the segment before it away, as `..` does.
-    may_go_up: bool,
+    moves: Moves,
     /// Its name ends before it does: what follows does not change the name.
     has_parameters: bool,
     /// The path may end in it.
     may_be_last: bool,
 }
 
+/// What a piece may do instead of adding a segment.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moves {
+    /// Nothing, for a router that drops empty segments and `.`.
+    may_vanish: bool,
+    /// Take the segment before it away, as `..` does.
+    may_go_up: bool,
+}
+
 /// What all readings together make of a path, for one pattern. Bit `d` at index `k`: in some reading there are `d`
 /// segments so far, and the first `k` of them fit the pattern's, but the next does not, or is not there yet.
 #[derive(Clone, Copy)]
-struct Stacks([u64; MOST_SEGMENTS + 1]);
+struct Stacks {
+    /// The segments of the pattern.
+    length: usize,
+    /// Those behind the length stay empty, and nobody looks at them.
+    matched: [u64; MOST_SEGMENTS + 1],
+}
 
 // === impl Spelling ===
 
@@ -143,7 +154,7 @@ impl Pieces {
         let fits = |at: usize, piece: &Piece, _| fits_loosely(&pattern[at], self.text_of(piece));
         let mut covered = false;
         self.follow(pattern.len(), fits, |stacks| {
-            covered |= stacks.any_covered(pattern.len());
+            covered |= stacks.any_covered();
         });
         covered
     }
@@ -158,14 +169,14 @@ impl Pieces {
         self.has_to(pattern, Stacks::all_equal)
     }
 
-    fn has_to(&self, pattern: &[String], holds: fn(&Stacks, usize) -> bool) -> bool {
+    fn has_to(&self, pattern: &[String], holds: fn(&Stacks) -> bool) -> bool {
         let fits = |at: usize, piece: &Piece, goes_on: bool| match &*pattern[at] {
             "*" => goes_on || !self.text_of(piece).is_empty(),
             name => !goes_on && piece.is_verbatim && name.as_bytes() == self.text_of(piece),
         };
         let mut all = true;
         self.follow(pattern.len(), fits, |stacks| {
-            all &= holds(stacks, pattern.len());
+            all &= holds(stacks);
         });
         all
     }
@@ -178,45 +189,30 @@ impl Pieces {
         mut ends: impl FnMut(&Stacks),
     ) {
         // Before the piece, where it begins a segment; and where it continues one.
-        let (mut stacks, mut unfinished) = (Stacks::ROOT, Stacks::NONE);
+        let (mut before, mut unfinished) = (Stacks::root(length), Stacks::none(length));
+        let mut stacks = Stacks::none(length);
         for (at, piece) in self.pieces.iter().enumerate() {
-            let before = stacks;
-            let or_less = |pushed: Stacks| {
-                let kept = if piece.may_vanish {
-                    before
-                } else {
-                    Stacks::NONE
-                };
-                let up = if piece.may_go_up {
-                    before.pop()
-                } else {
-                    Stacks::NONE
-                };
-                pushed.or(kept).or(up)
-            };
-            stacks = or_less(before.push(length, |at| fits(at, piece, false)));
+            stacks.clear();
+            before.step(piece.moves, |at| fits(at, piece, false), &mut stacks);
             if piece.may_continue {
-                stacks = stacks.or(unfinished);
+                stacks.add(&unfinished);
+            } else {
+                unfinished.clear();
             }
-            if self
-                .pieces
-                .get(at + 1)
-                .is_some_and(|next| next.may_continue)
-            {
-                let mut longer = before.push(length, |at| fits(at, piece, true));
-                if piece.has_parameters {
-                    // Only they get longer.
-                    longer = or_less(longer);
-                }
-                unfinished = if piece.may_continue {
-                    unfinished.or(longer)
+            let next = self.pieces.get(at + 1);
+            if next.is_some_and(|next| next.may_continue) {
+                // Where only the parameters get longer, the name may be dots all the same.
+                let moves = if piece.has_parameters {
+                    piece.moves
                 } else {
-                    longer
+                    Moves::default()
                 };
+                before.step(moves, |at| fits(at, piece, true), &mut unfinished);
             }
             if piece.may_be_last || at + 1 == self.pieces.len() {
                 ends(&stacks);
             }
+            std::mem::swap(&mut before, &mut stacks);
         }
     }
 
@@ -237,9 +233,11 @@ impl Piece {
         Self {
             is_verbatim,
             may_continue,
-            // Some drop dots at the end, and with them all of `...`.
-            may_vanish: dots.iter().flatten().any(|dots| *dots != 2),
-            may_go_up: dots.iter().flatten().any(|dots| *dots >= 2),
+            moves: Moves {
+                // Some drop dots at the end, and with them all of `...`.
+                may_vanish: dots.iter().flatten().any(|dots| *dots != 2),
+                may_go_up: dots.iter().flatten().any(|dots| *dots >= 2),
+            },
             has_parameters: names.iter().any(|name| name.len() < whole.len()),
             may_be_last: whole.iter().any(|byte| ends_path(*byte)),
             text: range,
@@ -322,61 +320,74 @@ fn hex(digit: u8) -> Option<u8> {
 // === impl Stacks ===
 
 impl Stacks {
-    const NONE: Self = Self([0; MOST_SEGMENTS + 1]);
+    /// No reading.
+    fn none(length: usize) -> Self {
+        Self {
+            length,
+            matched: [0; MOST_SEGMENTS + 1],
+        }
+    }
 
     /// No segment yet.
-    const ROOT: Self = {
-        let mut root = Self::NONE;
-        root.0[0] = 1;
+    fn root(length: usize) -> Self {
+        let mut root = Self::none(length);
+        root.matched[0] = 1;
         root
-    };
+    }
 
-    fn or(mut self, other: Self) -> Self {
-        for (these, those) in self.0.iter_mut().zip(other.0) {
+    fn clear(&mut self) {
+        self.matched[..=self.length].fill(0);
+    }
+
+    fn add(&mut self, other: &Self) {
+        let those = &other.matched[..=self.length];
+        for (these, those) in self.matched[..=self.length].iter_mut().zip(those) {
             *these |= those;
         }
-        self
     }
 
-    /// One more segment. `fits` tells whether it fits the pattern's at an index below `length`.
-    fn push(&self, length: usize, fits: impl Fn(usize) -> bool) -> Self {
-        let mut pushed = Self::NONE;
-        for matched in 0..=length {
-            let mut stacks = self.0[matched];
-            let next = 1 << matched;
-            if matched < length && stacks & next != 0 && fits(matched) {
-                stacks &= !next;
-                pushed.0[matched + 1] |= next << 1;
+    /// Adds what one piece makes of these stacks: a segment more, and as many or one less where its moves say so.
+    /// `fits` tells whether it fits the pattern's segment at an index.
+    fn step(&self, moves: Moves, fits: impl Fn(usize) -> bool, into: &mut Self) {
+        let mut one_more_fits = 0;
+        for matched in 0..=self.length {
+            let stacks = self.matched[matched];
+            // Of as many segments as fit: the next one may fit as well, and the last one is one that fits.
+            let all_fit = 1 << matched;
+            let has_next = matched < self.length;
+            let next_fits = has_next && stacks & all_fit != 0 && fits(matched);
+            let rest = if next_fits { stacks & !all_fit } else { stacks };
+            let mut after = rest << 1 | one_more_fits;
+            one_more_fits = if next_fits { all_fit << 1 } else { 0 };
+            if moves.may_vanish {
+                after |= stacks;
             }
-            pushed.0[matched] |= stacks << 1;
-        }
-        pushed
-    }
-
-    /// One segment less; there is nothing above the root.
-    fn pop(&self) -> Self {
-        let mut popped = Self::NONE;
-        popped.0[0] = self.0[0] & 1;
-        for (matched, stacks) in self.0.into_iter().enumerate() {
-            let last_fits = 1 << matched;
-            popped.0[matched] |= (stacks & !last_fits) >> 1;
-            if matched > 0 && stacks & last_fits != 0 {
-                popped.0[matched - 1] |= last_fits >> 1;
+            if moves.may_go_up {
+                after |= (stacks & !all_fit) >> 1;
+                if matched == 0 {
+                    // There is nothing above the root.
+                    after |= stacks & 1;
+                }
+                if has_next {
+                    after |= (self.matched[matched + 1] & (all_fit << 1)) >> 1;
+                }
             }
+            into.matched[matched] |= after;
         }
-        popped
     }
 
-    fn any_covered(&self, length: usize) -> bool {
-        self.0[length] != 0
+    fn any_covered(&self) -> bool {
+        self.matched[self.length] != 0
     }
 
-    fn all_covered(&self, length: usize) -> bool {
-        self.0[..length].iter().all(|stacks| *stacks == 0)
+    fn all_covered(&self) -> bool {
+        self.matched[..self.length]
+            .iter()
+            .all(|stacks| *stacks == 0)
     }
 
-    fn all_equal(&self, length: usize) -> bool {
-        self.all_covered(length) && self.0[length] == 1 << length
+    fn all_equal(&self) -> bool {
+        self.all_covered() && self.matched[self.length] == 1 << self.length
     }
 }
 
