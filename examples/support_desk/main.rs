@@ -132,6 +132,7 @@ async fn run(
     file: JsonLines,
 ) -> Result<(), BoxError> {
     let shop = Shop::new(database.clone());
+    open_again_on_hangup(file.clone())?;
     let desk = Desk {
         impersonation: impersonation::set_up(settings, &shop, &database, file)?,
         control_path: settings.control_path.as_str().into(),
@@ -171,6 +172,26 @@ async fn run(
     drop(watch);
     desk.impersonation.trail().flush().await?;
     database.close().await;
+    Ok(())
+}
+
+/// Opens the trail's file again on SIGHUP, as log rotation asks for it. It would notice by itself before the next line;
+/// so the new file is there even if nothing happens.
+fn open_again_on_hangup(file: JsonLines) -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut hangups = signal(SignalKind::hangup())?;
+        tokio::spawn(async move {
+            while hangups.recv().await.is_some() {
+                if let Err(error) = file.reopen().await {
+                    tracing::error!(%error, "the trail's file cannot be opened again");
+                }
+            }
+        });
+    }
+    #[cfg(not(unix))]
+    drop(file);
     Ok(())
 }
 

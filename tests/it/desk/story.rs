@@ -119,6 +119,32 @@ async fn a5_a_terminated_desk_has_recorded_all() {
     assert_eq!(counted, 20);
 }
 
+/// As logrotate does it: the file is renamed, and the process hears of it, or not.
+#[tokio::test]
+async fn a5_a_file_that_is_rotated_is_opened_again() {
+    for is_told in [true, false] {
+        let desk = Desk::open().await;
+        let file = desk.folder.path().join("trail.jsonl");
+        let rotated = desk.folder.path().join("trail.jsonl.1");
+        desk.started("ada", "ines", "read_only").await;
+        std::fs::rename(&file, &rotated).unwrap();
+        if is_told {
+            desk.running.signal("HUP").await;
+            while !file.exists() {
+                tokio::task::yield_now().await;
+            }
+        }
+        desk.stopped("ada").await;
+        let rotated = std::fs::File::open(&rotated).unwrap();
+        let later = desk.close().await;
+        assert_eq!(named(&later, "impersonation.end").len(), 1, "{is_told}");
+        assert_eq!(named(&later, "impersonation.start").len(), 0, "{is_told}");
+        let earlier = std::io::read_to_string(rotated).unwrap();
+        assert!(earlier.contains("impersonation.start"), "{is_told}");
+        assert!(!earlier.contains("impersonation.end"), "{is_told}");
+    }
+}
+
 #[tokio::test]
 async fn users_orders_sessions_and_trail_survive_a_restart() {
     let desk = Desk::open().await;

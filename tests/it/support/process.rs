@@ -103,12 +103,19 @@ impl Running {
         self.child.kill().await.expect("it can be killed");
     }
 
+    /// Sends it a signal, such as `HUP`.
+    #[cfg(unix)]
+    pub(crate) async fn signal(&self, signal: &str) {
+        let id = self.child.id().expect("it still runs").to_string();
+        let signal = format!("-{signal}");
+        let told = Command::new("kill").args([&signal, &id]).status().await;
+        assert!(told.expect("`kill` runs").success());
+    }
+
     /// Asks it to stop, as a service manager does, and waits until it has.
     #[cfg(unix)]
     pub(crate) async fn stop(mut self) -> ExitStatus {
-        let id = self.child.id().expect("it still runs").to_string();
-        let told = Command::new("kill").args(["-TERM", &id]).status().await;
-        assert!(told.expect("`kill` runs").success());
+        self.signal("TERM").await;
         self.child.wait().await.expect("it ends")
     }
 }
