@@ -3,3 +3,4 @@
 mod durable;
 mod folding;
 mod outcomes;
+mod soak;
