@@ -17,7 +17,7 @@
 //!
 //! postgres::migrate(&pool).await?;
 //! let trail = PostgresTrail::new(pool.clone());
-//! let sessions = PostgresSessions::new(pool.clone()).with_starts_in(&trail);
+//! let sessions = PostgresSessions::new(pool.clone()).with_trail(&trail);
 //! let roles = SqlRoles::new(pool);
 //! // Who is signed in: your authentication has left that in the request's extensions.
 //! let checker = roles.checker(|parts| parts.extensions.get().cloned());

@@ -9,7 +9,7 @@
 //! grant usage on schema impersonation to app;
 //! grant select, insert, update on impersonation.sessions, impersonation.processes,
 //!     impersonation.admin_roles, impersonation.consents to app;
-//! grant select, insert on impersonation.trail to app;
+//! grant select, insert on impersonation.trail, impersonation.spent_tokens to app;
 //! grant select on impersonation.requests, impersonation.migrations to app;
 //! grant usage on all sequences in schema impersonation to app;
 //! ```

@@ -60,7 +60,14 @@ impl SqlSessions<Postgres> {
 impl SessionDialect for Postgres {
     const SESSIONS: SessionWords = session_words!(
         table: "impersonation.sessions",
+        spent: "impersonation.spent_tokens",
         lock: Some("select pg_advisory_xact_lock(hashtextextended($1, 4711))"),
+        // An end waits for it, and forgets it then.
+        share: " for share",
+        patient: (
+            "with patient as materialized (select set_config('lock_timeout', '1s', true)) ",
+            " and (select count(*) from patient) > 0"
+        ),
         least: "least",
         microseconds: " * interval '1 microsecond'",
         // What another replica is just ending is left to it.

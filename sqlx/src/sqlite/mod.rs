@@ -8,7 +8,7 @@
 //! let pool = SqlitePool::connect_with(sqlite::options("shop.sqlite")).await?;
 //! sqlite::migrate(&pool).await?;
 //! let trail = SqliteTrail::new(pool.clone());
-//! let sessions = SqliteSessions::new(pool).with_starts_in(&trail);
+//! let sessions = SqliteSessions::new(pool).with_trail(&trail);
 //! # let _ = (trail, sessions);
 //! # Ok(())
 //! # }

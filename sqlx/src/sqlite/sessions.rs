@@ -27,7 +27,10 @@ pub struct NoNews;
 impl SessionDialect for Sqlite {
     const SESSIONS: SessionWords = session_words!(
         table: "impersonation_sessions",
+        spent: "impersonation_spent_tokens",
         lock: None,
+        share: "",
+        patient: ("", ""),
         least: "min",
         microseconds: "",
         due: ("in (", ")")

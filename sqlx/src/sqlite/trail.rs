@@ -3,6 +3,7 @@
 use sqlx::{
     Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, query_scalar, sqlite::SqliteArguments,
 };
+use time::OffsetDateTime;
 use tower_impersonation::audit::AuditEvent;
 use uuid::Uuid;
 
@@ -32,8 +33,12 @@ impl TrailDialect for Sqlite {
     /// There is always room.
     type Months = ();
 
-    async fn make_room(_: &Reserve<Self>, (): &(), _: &[AuditEvent]) -> Result<(), sqlx::Error> {
+    async fn make_room(_: &Reserve<Self>, (): &(), _: OffsetDateTime) -> Result<(), sqlx::Error> {
         Ok(())
+    }
+
+    fn has_room((): &(), _: OffsetDateTime) -> bool {
+        true
     }
 
     async fn make_room_ahead(_: &Reserve<Self>, (): &()) -> Result<(), sqlx::Error> {

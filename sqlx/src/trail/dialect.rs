@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use time::OffsetDateTime;
 use tower_impersonation::audit::AuditEvent;
 use uuid::Uuid;
 
@@ -15,13 +16,16 @@ pub trait TrailDialect: Dialect {
     /// What a process knows of the room that there is for events.
     type Months: Default + Send + Sync + 'static;
 
-    /// Sees to it that there is room for these events. In transactions of its own, before that which writes them: it
-    /// may have to wait for another process.
+    /// Sees to it that there is room for events of this time. In transactions of its own, before that which writes
+    /// them: it may have to wait for another process.
     fn make_room(
         reserve: &Reserve<Self>,
         months: &Self::Months,
-        events: &[AuditEvent],
+        at: OffsetDateTime,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Whether there is room for events of this time, as far as this process knows.
+    fn has_room(months: &Self::Months, at: OffsetDateTime) -> bool;
 
     /// Makes room for what comes, ahead of time. Called now and then.
     fn make_room_ahead(

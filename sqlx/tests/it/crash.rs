@@ -33,7 +33,7 @@ async fn child() {
     if database.starts_with("postgres:") {
         let pool = PgPool::connect(&database).await.unwrap();
         let trail = PostgresTrail::new(pool.clone());
-        let sessions = PostgresSessions::new(pool.clone()).with_starts_in(&trail);
+        let sessions = PostgresSessions::new(pool.clone()).with_trail(&trail);
         work(&trail, &sessions, async |intent: Uuid| {
             let order = sqlx::query("insert into orders values ($1)").bind(intent.to_string());
             order.execute(&pool).await.unwrap();
@@ -44,7 +44,7 @@ async fn child() {
             .await
             .unwrap();
         let trail = SqliteTrail::new(pool.clone());
-        let sessions = SqliteSessions::new(pool.clone()).with_starts_in(&trail);
+        let sessions = SqliteSessions::new(pool.clone()).with_trail(&trail);
         work(&trail, &sessions, async |intent: Uuid| {
             let order = sqlx::query("insert into orders values ($1)").bind(intent.to_string());
             order.execute(&pool).await.unwrap();

@@ -3,6 +3,7 @@
 
 mod consents;
 mod crash;
+mod ends;
 mod faults;
 mod handle;
 mod host;
