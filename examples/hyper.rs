@@ -49,6 +49,7 @@ async fn main() -> Result<(), BoxError> {
         Ok(())
     });
     let impersonation = Impersonation::builder(checker, audit)
+        .handlers_read_acting_as()
         // hyper tells the address once per connection, so it is put on each request below.
         .client_address(|parts| Some(parts.extensions.get::<SocketAddr>()?.ip()))
         .build()?;

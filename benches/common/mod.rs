@@ -160,7 +160,9 @@ pub(crate) fn impersonation(sessions: impl SessionStore) -> tower_impersonation:
         },
         |_, _, _| Decision::Allow(Grant::read_only()),
     );
-    Impersonation::builder(checker, Nowhere).sessions(sessions)
+    Impersonation::builder(checker, Nowhere)
+        .handlers_read_acting_as()
+        .sessions(sessions)
 }
 
 pub(crate) fn acting(impersonation: &Impersonation) -> Answer {

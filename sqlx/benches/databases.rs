@@ -229,6 +229,7 @@ async fn durable_writes() {
         |_, _, _| Decision::Allow(Grant::read_write()),
     );
     let impersonation = Impersonation::builder(checker, trail)
+        .handlers_read_acting_as()
         .sessions(MemorySessions::new())
         .build()
         .unwrap();

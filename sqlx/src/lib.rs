@@ -23,6 +23,7 @@
 //! let checker = roles.checker(|parts| parts.extensions.get().cloned());
 //!
 //! let impersonation = Impersonation::builder(checker, trail)
+//!     .handlers_read_acting_as()
 //!     .sessions(Cached::new(sessions, Duration::from_secs(30)))
 //!     .build()?;
 //! let watch = roles.watch(&impersonation); // a role that is taken away ends its sessions at once

@@ -3,13 +3,10 @@
 //! A folder for each group of rules. What they share stands in `support`.
 #![allow(clippy::unwrap_used)]
 
-#[cfg(feature = "page")]
 mod banner;
 #[cfg(all(feature = "full", unix))]
 mod browser;
-#[cfg(feature = "console")]
 mod console;
-#[cfg(feature = "control")]
 mod contract;
 #[cfg(all(feature = "full", unix))]
 mod database;

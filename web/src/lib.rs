@@ -19,6 +19,7 @@
 //!     |_actor, _subject, _parts| Decision::Allow(Grant::read_only()),
 //! );
 //! let impersonation = Impersonation::builder(checker, MemorySink::default())
+//!     .handlers_read_acting_as()
 //!     .sessions(MemorySessions::new())
 //!     .control_path("/impersonation")
 //!     .console_path("/admin/impersonation")

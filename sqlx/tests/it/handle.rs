@@ -35,7 +35,7 @@ pub(crate) fn build(trail: impl AuditSink, sessions: impl SessionStore) -> Imper
         },
         |_, _, _| Decision::Allow(Grant::read_write()),
     );
-    let builder = Impersonation::builder(checker, trail);
+    let builder = Impersonation::builder(checker, trail).handlers_read_acting_as();
     builder.sessions(sessions).build().unwrap()
 }
 

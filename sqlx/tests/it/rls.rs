@@ -113,6 +113,7 @@ async fn acting_as(subject: &str, access: Access) -> ActingAs {
         .map(|id| DirectoryUser::new(user(id), Rank(0)).with_role("customer"))
         .collect();
     let impersonation = Impersonation::builder(checker, MemorySink::default())
+        .handlers_read_acting_as()
         .directory(users)
         .sessions(MemorySessions::new())
         .build()

@@ -188,6 +188,7 @@ impl Replica {
             .into_iter()
             .collect();
         let impersonation = Impersonation::builder(roles.checker(who), MemorySink::default())
+            .handlers_read_acting_as()
             .directory(users)
             .sessions(sessions)
             .build()

@@ -7,6 +7,7 @@ use std::{
     sync::{Arc, Mutex},
     task::{Context, Poll},
 };
+use tower_impersonation_web::page as with_banner;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -45,7 +46,7 @@ async fn a_layer_that_compresses_may_stand_outside_and_inside() {
         };
         let request = get("ada", "/orders?as=ines");
         let shown = if inside {
-            let app = desk.handle.page().layer(compress().layer(app.clone()));
+            let app = with_banner(&desk.handle).layer(compress().layer(app.clone()));
             let app = ServiceExt::<Req>::map_response(desk.handle.layer().layer(app), move |it| {
                 look(Response::headers(&it));
                 it
@@ -62,7 +63,7 @@ async fn a_layer_that_compresses_may_stand_outside_and_inside() {
             let app = desk
                 .handle
                 .layer()
-                .layer(desk.handle.page().layer(app.clone()));
+                .layer(with_banner(&desk.handle).layer(app.clone()));
             let app = ServiceExt::<Req>::map_response(compress().layer(app), move |it| {
                 look(Response::headers(&it));
                 it
@@ -146,7 +147,7 @@ async fn each_chunk_goes_on_before_the_next_one_exists() {
     let body = Scripted::of([Step::Data("<html><head><title>x"), Step::Wait]);
     let response = answer(
         &desk,
-        desk.handle.page(),
+        with_banner(&desk.handle),
         get("ada", "/?as=ines"),
         scripted(&body),
     )
@@ -184,7 +185,7 @@ async fn nothing_is_read_ahead_and_trailers_and_errors_arrive() {
         let body = Scripted::of(steps().into_iter().chain([last]));
         let response = answer(
             &desk,
-            desk.handle.page(),
+            with_banner(&desk.handle),
             get("ada", "/?as=ines"),
             scripted(&body),
         )
@@ -213,7 +214,7 @@ async fn nothing_is_read_ahead_and_trailers_and_errors_arrive() {
     let body = Scripted::of([Step::Data("<title>x</title><bod"), Step::Fail]);
     let response = answer(
         &desk,
-        desk.handle.page(),
+        with_banner(&desk.handle),
         get("ada", "/?as=ines"),
         scripted(&body),
     )
@@ -234,7 +235,7 @@ async fn nothing_is_read_ahead_and_trailers_and_errors_arrive() {
     let body = Scripted::of([Step::Data("text"), Step::Trailers]);
     let response = answer(
         &desk,
-        desk.handle.page(),
+        with_banner(&desk.handle),
         get("ada", "/?as=ines"),
         scripted(&body),
     )
@@ -249,11 +250,11 @@ async fn r19_the_end_of_the_session_cuts_a_page_but_not_one_that_is_there() {
     let desk = acting_desk().await;
     let body = Scripted::of([Step::Data("<body>"), Step::Wait]);
     let request = || get("ada", "/?as=ines");
-    let response = answer(&desk, desk.handle.page(), request(), scripted(&body)).await;
+    let response = answer(&desk, with_banner(&desk.handle), request(), scripted(&body)).await;
     let mut streamed = response.into_body();
     assert!(streamed.frame().await.unwrap().is_ok());
 
-    let whole = answer(&desk, desk.handle.page(), request(), html(PAGE)).await;
+    let whole = answer(&desk, with_banner(&desk.handle), request(), html(PAGE)).await;
     desk.handle.stop(&parts("ada")).await.unwrap();
 
     let error = streamed.frame().await.unwrap().unwrap_err();

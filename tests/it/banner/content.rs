@@ -1,7 +1,9 @@
 //! B10: what the banner says and where it stands; names in it are text, and nothing is inline.
 
 use http::{HeaderValue, header};
-use tower_impersonation::{DirectoryUser, Rank, page::Wording};
+use tower_impersonation::{DirectoryUser, Rank};
+use tower_impersonation_web::page as with_banner;
+use tower_impersonation_web::page::Wording;
 
 use super::{PAGE, acting_desk, answer, at_path, html, ours, shown, text};
 use crate::support::{ADMIN, MINUTE, desk_with, get, id, sessionless, with};
@@ -21,7 +23,7 @@ async fn the_banner_says_who_by_whom_how_far_and_until_when_and_leads_out() {
 
     let response = answer(
         &desk,
-        desk.handle.page(),
+        with_banner(&desk.handle),
         get("sam", "/orders?as=ines"),
         html("<body>|"),
     );
@@ -73,7 +75,13 @@ async fn the_banner_names_those_who_are_no_users_and_writing_access() {
         ),
     ];
     for (target, who, link) in cases {
-        let page = answer(&alone, alone.handle.page(), get("root", target), html(PAGE)).await;
+        let page = answer(
+            &alone,
+            with_banner(&alone.handle),
+            get("root", target),
+            html(PAGE),
+        )
+        .await;
         let page = text(page).await;
         assert!(page.contains(who), "{page}");
         assert!(
@@ -125,14 +133,14 @@ async fn style_and_script_stand_first_in_the_head_and_say_where_the_marker_goes(
         if target == "/" {
             request = with(request, &[("act-as", "ines")]);
         }
-        let page = text(answer(&desk, desk.handle.page(), request, html(PAGE)).await).await;
+        let page = text(answer(&desk, with_banner(&desk.handle), request, html(PAGE)).await).await;
         assert!(page.contains(&format!(" {expected}></script>")), "{page}");
     }
 
     // Without a control path there is nothing to load; the banner reads and leads out all the same.
     let desk = desk_with(|b| b);
     desk.start("ada", "ines").await.unwrap();
-    let page = shown(&desk, desk.handle.page(), PAGE).await;
+    let page = shown(&desk, with_banner(&desk.handle), PAGE).await;
     assert!(
         !page.contains("<link") && !page.contains("<script"),
         "{page}"
@@ -153,7 +161,13 @@ async fn the_tags_carry_the_nonce_of_the_policy_and_nothing_is_inline() {
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(policy),
     );
-    let page = answer(&desk, desk.handle.page(), get("ada", "/?as=ines"), response).await;
+    let page = answer(
+        &desk,
+        with_banner(&desk.handle),
+        get("ada", "/?as=ines"),
+        response,
+    )
+    .await;
     assert_eq!(page.headers()[header::CONTENT_SECURITY_POLICY], policy);
     let page = text(page).await;
     assert!(page.contains(" nonce=\"def\"/>"), "{page}");
@@ -190,7 +204,7 @@ async fn names_are_text_and_nothing_else_in_every_field() {
         );
         desk.start(&actor, hostile).await.unwrap();
         let subject = form_urlencoded(hostile);
-        let page = desk.handle.page().with_wording(move |_| {
+        let page = with_banner(&desk.handle).with_wording(move |_| {
             let mut words = Wording::english();
             words.language = hostile.into();
             words.label = hostile.into();

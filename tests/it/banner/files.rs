@@ -1,6 +1,7 @@
 //! The style and the script as files, and handlers below the page layer.
 
 use std::convert::Infallible;
+use tower_impersonation_web::{control, page as with_banner};
 
 use axum::Router;
 use http::{Request, header};
@@ -14,12 +15,12 @@ use crate::support::{Req, get, post, who};
 async fn style_and_script_are_files_that_may_be_kept_and_nothing_else_is() {
     let desk = acting_desk().await;
     let app = Router::new()
-        .nest("/impersonation", desk.handle.control())
+        .nest("/impersonation", control(&desk.handle))
         .route(
             "/orders",
             axum::routing::get(async || axum::response::Html(PAGE)),
         )
-        .layer(desk.handle.page())
+        .layer(with_banner(&desk.handle))
         .layer(desk.handle.layer());
     let send = async |request: Req| {
         let request: Request<axum::body::Body> = request.map(axum::body::Body::new);
@@ -71,7 +72,10 @@ async fn handlers_still_find_who_is_acted_as() {
         let who = who(request.extensions().get::<ActingAs>());
         async move { Ok::<_, Infallible>(html(format!("<body>{who}"))) }
     });
-    let app = desk.handle.layer().layer(desk.handle.page().layer(app));
+    let app = desk
+        .handle
+        .layer()
+        .layer(with_banner(&desk.handle).layer(app));
     let response = app.oneshot(get("ada", "/?as=ines")).await.unwrap();
     assert_eq!(response.headers()["cache-control"], "no-store");
     assert!(text(response).await.ends_with("ines by ada"));

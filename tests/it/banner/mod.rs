@@ -5,13 +5,15 @@ use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
 };
+use tower_impersonation_web::page as with_banner;
 
 use bytes::Bytes;
 use http::{HeaderValue, Response, header};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
 use tower::{Layer, ServiceExt, service_fn};
-use tower_impersonation::{BoxError, Builder, PageLayer, ResponseBody, page::PageBody};
+use tower_impersonation::{BoxError, Builder, ResponseBody};
+use tower_impersonation_web::{PageLayer, page::PageBody};
 
 use crate::support::{Desk, Req, desk_with, get};
 
@@ -80,7 +82,7 @@ async fn shown(desk: &Desk, page: PageLayer, body: &str) -> String {
 
 /// What is put into every page of this desk: into the head, and into the body.
 async fn ours(desk: &Desk) -> (String, String) {
-    let page = shown(desk, desk.handle.page(), "<head>|</head><body>|").await;
+    let page = shown(desk, with_banner(&desk.handle), "<head>|</head><body>|").await;
     let (head, rest) = page
         .strip_prefix("<head>")
         .unwrap()

@@ -1,6 +1,7 @@
 //! What the host sets: the words and their language, a template of its own, the parts and their place.
 
-use tower_impersonation::page::{Position, Wording};
+use tower_impersonation_web::page as with_banner;
+use tower_impersonation_web::page::{Position, Wording};
 
 use super::{PAGE, acting_desk, answer, html, ours, shown, text};
 use crate::support::{get, with};
@@ -8,7 +9,7 @@ use crate::support::{get, with};
 #[tokio::test]
 async fn the_words_follow_the_language_of_the_actor() {
     let desk = acting_desk().await;
-    let page = desk.handle.page().with_wording(|language| {
+    let page = with_banner(&desk.handle).with_wording(|language| {
         let mut words = Wording::english();
         if language.is_some_and(|language| language.starts_with("he")) {
             words.language = "he".into();
@@ -36,7 +37,7 @@ async fn the_words_follow_the_language_of_the_actor() {
 #[tokio::test]
 async fn a_template_replaces_the_banner_and_what_it_breaks_is_caught() {
     let desk = acting_desk().await;
-    let own = desk.handle.page().with_template(|view| {
+    let own = with_banner(&desk.handle).with_template(|view| {
         format!(
             "<b {}>é {} {}</b>",
             view.root_attributes(),
@@ -50,8 +51,8 @@ async fn a_template_replaces_the_banner_and_what_it_breaks_is_caught() {
 
     let (_, banner) = ours(&desk).await;
     let broken = [
-        desk.handle.page().with_template(|_| panic!("a template")),
-        desk.handle.page().with_wording(|_| panic!("a wording")),
+        with_banner(&desk.handle).with_template(|_| panic!("a template")),
+        with_banner(&desk.handle).with_wording(|_| panic!("a wording")),
     ];
     for page in broken {
         let page = shown(&desk, page, PAGE).await;
@@ -67,24 +68,24 @@ async fn either_part_can_be_left_out_and_the_place_be_chosen() {
 
     let page = shown(
         &desk,
-        desk.handle.page().without_script(),
+        with_banner(&desk.handle).without_script(),
         "<head></head><body>",
     )
     .await;
     assert_eq!(page, format!("<head>{style}</head><body>{banner}"));
     let page = shown(
         &desk,
-        desk.handle.page().without_banner(),
+        with_banner(&desk.handle).without_banner(),
         "<head></head><body>",
     )
     .await;
     assert_eq!(page, format!("<head>{script}</head><body>"));
-    let page = desk.handle.page().without_banner().without_script();
+    let page = with_banner(&desk.handle).without_banner().without_script();
     assert_eq!(shown(&desk, page, PAGE).await, PAGE);
 
     let page = shown(
         &desk,
-        desk.handle.page().with_position(Position::Bottom),
+        with_banner(&desk.handle).with_position(Position::Bottom),
         "<body>",
     )
     .await;

@@ -4,6 +4,7 @@ use std::{
     convert::Infallible,
     sync::{Arc, Mutex},
 };
+use tower_impersonation_web::page as with_banner;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
@@ -28,7 +29,10 @@ async fn r1_what_is_not_acted_passes_as_it_is() {
             async { Ok::<_, Infallible>(response) }
         }
     });
-    let app = desk.handle.layer().layer(desk.handle.page().layer(app));
+    let app = desk
+        .handle
+        .layer()
+        .layer(with_banner(&desk.handle).layer(app));
     for (target, is_acted) in [("/", false), ("/?as=ines", true)] {
         let request = with(get("ada", target), &[("accept-encoding", "gzip")]);
         let response = app.clone().oneshot(request).await.unwrap();
@@ -97,7 +101,13 @@ async fn only_pages_get_it_on_any_status() {
         }
         let response = response.header("content-length", PAGE.len());
         let response = response.body(Full::new(Bytes::from(PAGE))).unwrap();
-        let response = answer(&desk, desk.handle.page(), get("ada", "/?as=ines"), response).await;
+        let response = answer(
+            &desk,
+            with_banner(&desk.handle),
+            get("ada", "/?as=ines"),
+            response,
+        )
+        .await;
         let name = format!("{} {:?}", case.status, case.headers);
         assert_eq!(response.status(), case.status, "{name}");
         // What speaks of other bytes is gone, and only then.
@@ -135,7 +145,7 @@ async fn every_header_about_the_bytes_is_gone_also_for_head() {
             .headers_mut()
             .insert("x-other", HeaderValue::from_static("stays"));
         let request = ask(method, "ada", "/?as=ines");
-        let response = answer(&desk, desk.handle.page(), request, response).await;
+        let response = answer(&desk, with_banner(&desk.handle), request, response).await;
         for name in about {
             assert!(!response.headers().contains_key(name), "{method}: {name}");
         }
@@ -165,7 +175,7 @@ async fn parts_of_pages_and_what_is_no_page_stay_as_they_are() {
         if let Some(dest) = dest {
             request = with(request, &[("sec-fetch-dest", dest)]);
         }
-        let shown = text(answer(&desk, desk.handle.page(), request, html(page)).await).await;
+        let shown = text(answer(&desk, with_banner(&desk.handle), request, html(page)).await).await;
         assert_eq!(shown != page, has_banner, "{dest:?} {page}");
     }
 }
@@ -177,8 +187,16 @@ async fn xhtml_stays_well_formed() {
     let mut response = html(page);
     let xhtml = HeaderValue::from_static("application/xhtml+xml");
     response.headers_mut().insert(header::CONTENT_TYPE, xhtml);
-    let shown =
-        text(answer(&desk, desk.handle.page(), get("ada", "/?as=ines"), response).await).await;
+    let shown = text(
+        answer(
+            &desk,
+            with_banner(&desk.handle),
+            get("ada", "/?as=ines"),
+            response,
+        )
+        .await,
+    )
+    .await;
     assert_eq!(
         shown
             .matches("xmlns=\"http://www.w3.org/1999/xhtml\"")

@@ -6,6 +6,7 @@ use http::Request;
 use tower_impersonation::{
     Caller, ConfigError, Decision, Impersonation, RejectionKind, audit::MemorySink, checker_fn,
 };
+use tower_impersonation_web::console;
 
 use super::{Console, MOUNT, form, request};
 use crate::support::{How, MINUTE, NOON, desk};
@@ -73,9 +74,9 @@ async fn the_story_goes_by_links_and_forms_alone() {
 #[tokio::test]
 async fn links_lead_to_where_it_is_mounted() {
     let desk = desk();
-    let nested = Router::new().nest("/a/b", desk.handle.console());
-    let service = Router::new().nest_service("/a/b", desk.handle.console());
-    let root = desk.handle.console();
+    let nested = Router::new().nest("/a/b", console(&desk.handle));
+    let service = Router::new().nest_service("/a/b", console(&desk.handle));
+    let root = console(&desk.handle);
     let cases = [
         (&nested, "/a/b", "/a/b"),
         (&nested, "/a/b/sessions", "/a/b"),
@@ -119,6 +120,7 @@ fn r12_the_console_is_one_plain_place() {
     ] {
         let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
         let built = Impersonation::builder(checker, MemorySink::default())
+            .handlers_read_acting_as()
             .console_path(path)
             .build();
         let Err(ConfigError::Invalid { setting, .. }) = built else {

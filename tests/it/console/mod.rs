@@ -2,6 +2,7 @@
 //! labels on fields, nothing inline, nothing from elsewhere.
 
 use std::sync::Arc;
+use tower_impersonation_web::console;
 
 use axum::{Router, body::Body};
 use http::Request;
@@ -52,7 +53,7 @@ impl Console {
     /// Nothing else is mounted, the control API least of all.
     fn of(desk: Desk) -> Self {
         let app = Router::new()
-            .nest(MOUNT, desk.handle.console())
+            .nest(MOUNT, console(&desk.handle))
             .layer(desk.handle.layer());
         Self { desk, app }
     }

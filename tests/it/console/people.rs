@@ -5,6 +5,7 @@ use tower_impersonation::{
     Actor, Caller, Decision, DirectoryUser, Grant, Impersonation, MemoryDirectory, Rank,
     RejectionKind, Rights, StartRequest, audit::MemorySink, checker_fn,
 };
+use tower_impersonation_web::console as pages;
 
 use super::{Console, MOUNT, form};
 use crate::support::{ADMIN, MINUTE, Staff, customer, desk, id, parts, subject};
@@ -90,11 +91,12 @@ async fn people_come_in_pages_and_states() {
         |_, _, _| Decision::Allow(Grant::read_only()),
     );
     let none = Impersonation::builder(checker, MemorySink::default())
+        .handlers_read_acting_as()
         .console_path(MOUNT)
         .build();
     let desk = desk();
     let none = Console {
-        app: Router::new().nest(MOUNT, none.unwrap().console()),
+        app: Router::new().nest(MOUNT, pages(&none.unwrap())),
         desk,
     };
     let page = none.get("ada", "/").await;

@@ -7,6 +7,7 @@ use tower_impersonation::{
     UserId,
     audit::{AuditEvent, AuditSink, EventName},
 };
+use tower_impersonation_web::control;
 
 use super::{Api, MOUNT, body, request};
 use crate::support::{How, MINUTE, NOON, ask, desk, parts};
@@ -181,7 +182,7 @@ async fn the_trail_is_read_page_by_page_and_exported_whole() {
 #[tokio::test]
 async fn without_a_reader_there_is_no_trail_to_read() {
     let desk = desk();
-    let app = Router::new().nest(MOUNT, desk.handle.control());
+    let app = Router::new().nest(MOUNT, control(&desk.handle));
     for path in ["/audit", "/audit.csv"] {
         let answer = body(&app, request("get", "root", path, None)).await;
         assert_eq!(answer.code(), "not_found");

@@ -1,6 +1,7 @@
 //! The HTTP contract, call by call. Every answer that these tests get is held against `openapi.json`.
 
 use std::sync::Arc;
+use tower_impersonation_web::control;
 
 use axum::{Router, body::Body};
 use http::{HeaderMap, Request, StatusCode};
@@ -79,7 +80,7 @@ impl Api {
         });
         *reader.0.lock().unwrap() = Some(desk.sink.clone());
         let app = Router::new()
-            .nest(MOUNT, desk.handle.control())
+            .nest(MOUNT, control(&desk.handle))
             .layer(desk.handle.layer());
         let document = body(&app, request("get", "", "/openapi.json", None)).await;
         assert_eq!(document.status, StatusCode::OK);

@@ -4,6 +4,7 @@ use axum::Router;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use tower_impersonation::{Access, Rights, StartRequest};
+use tower_impersonation_web::control;
 
 use super::{Api, MOUNT, ROUTES, body, request};
 use crate::support::{ADMIN, Staff, customer, desk, get, parts, subject};
@@ -99,7 +100,7 @@ async fn r16_an_acted_request_reaches_nothing_of_the_api() {
     // Mounted where the layer acts, because nobody said where it is.
     let desk = desk();
     let app = Router::new()
-        .nest(MOUNT, desk.handle.control())
+        .nest(MOUNT, control(&desk.handle))
         .layer(desk.handle.layer());
     let request_of = StartRequest::new(subject("ines"), "r").with_access(Access::ReadWrite);
     desk.started(&parts("root"), request_of).await;

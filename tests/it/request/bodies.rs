@@ -201,7 +201,10 @@ async fn r19_the_answer_to_a_stop_arrives_whole() {
         async move {
             let (parts, _) = request.into_parts();
             let ended = handle.stop(&parts).await.unwrap();
-            Ok::<_, Infallible>(Response::new(Full::from(format!("ended {}", ended.len()))))
+            Ok::<_, Infallible>(Response::new(Full::from(format!(
+                "ended {}",
+                ended.sessions.len()
+            ))))
         }
     });
     let address = serve(desk.handle.layer().layer(inner)).await;

@@ -14,7 +14,7 @@ async fn s5_a_demoted_actor_can_stop() {
 
     let ended = desk.handle.stop(&parts("ada")).await.unwrap();
 
-    assert_eq!(ended.len(), 1);
+    assert_eq!(ended.sessions.len(), 1);
     assert_eq!(
         desk.row(&session).await.ended_reason,
         Some(EndedReason::Manual)
@@ -95,7 +95,7 @@ async fn s5_an_acted_stop_ends_its_own_session_and_no_other() {
 
     let ended = desk.handle.stop(&acted).await.unwrap();
 
-    assert_eq!(ended[0].subject, subject("ines"));
+    assert_eq!(ended.sessions[0].subject, subject("ines"));
     assert_eq!(desk.active().await, [otto]);
 }
 
@@ -119,7 +119,8 @@ async fn s5_a_stop_of_one_session_is_for_its_actor_only() {
     let mut acted = parts("ines");
     acted.extensions.insert(desk.echo.last().acting_as.unwrap());
     let ended = desk.handle.stop_one(&acted, ines.id).await.unwrap();
-    assert_eq!(ended.ended_reason, Some(EndedReason::Manual));
+    let reason = ended.sessions[0].ended_reason;
+    assert_eq!(reason, Some(EndedReason::Manual));
     assert_eq!(desk.active().await[0].id, otto.id);
 
     // Active for this process is active, even if the store was not told yet.

@@ -170,6 +170,7 @@ impl Desk {
         };
         let mut builder = Impersonation::builder(cast.clone(), watched_sink)
             .directory(cast.clone())
+            .handlers_read_acting_as()
             .clock(clock.clone());
         if keep {
             builder = builder.sessions(Watched {

@@ -31,7 +31,7 @@ pub(crate) fn line(event: &AuditEvent) -> String {
             line.extend(event.count.map(|count| format!("x{count}")));
         }
         EventName::Denied | EventName::PrivilegeViolation => {
-            line.extend(event.rule.map(str::to_owned));
+            line.extend(event.rule.as_deref().map(str::to_owned));
             line.extend(event.count.map(|count| format!("x{count}")));
         }
         _ => {}

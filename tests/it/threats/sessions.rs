@@ -96,7 +96,7 @@ async fn synaplan_and_accounts_js_stop_and_log_out_end_what_was_started() {
             true => desk.handle.log_out(&id("ada")).await,
             false => desk.handle.stop(&parts("ada")).await,
         };
-        assert_eq!(ended.unwrap().len(), 2);
+        assert_eq!(ended.unwrap().sessions.len(), 2);
         for target in ["/?as=ines", "/?as=otto"] {
             let reply = desk.send(get("ada", target)).await;
             assert_eq!(reply.kind, Some(RejectionKind::NoSession), "{target}");

@@ -175,7 +175,9 @@ fn tokens_need_sessions_and_a_marker_header_of_another_name() {
     provider();
     let builder = || {
         let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
-        Impersonation::builder(checker, MemorySink::default()).tokens(settings())
+        Impersonation::builder(checker, MemorySink::default())
+            .handlers_read_acting_as()
+            .tokens(settings())
     };
     let setting = |builder: Builder| match builder.build() {
         Err(ConfigError::Invalid { setting, .. }) => setting,

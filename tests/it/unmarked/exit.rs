@@ -51,7 +51,6 @@ async fn s5_exit_on_a_page_that_is_older_than_the_end_leads_out_too() {
     assert_eq!(kind, RejectionKind::NothingToEnd);
 }
 
-#[cfg(feature = "page")]
 #[tokio::test]
 async fn the_script_is_served_as_one_and_may_be_kept() {
     let desk = desk_with(|b| all_settings(b).control_path("/impersonation"));

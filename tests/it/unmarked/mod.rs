@@ -3,10 +3,10 @@
 use axum::{Router, body::Body};
 use tower::ServiceExt as _;
 use tower_impersonation::Builder;
+use tower_impersonation_web::control;
 
 use crate::support::{Desk, Req, ask, desk_with, with};
 
-#[cfg(feature = "page")]
 mod exit;
 mod from_pages;
 mod navigation;
@@ -49,7 +49,7 @@ fn all_settings(builder: Builder) -> Builder {
 
 fn app(desk: &Desk) -> Router {
     Router::new()
-        .nest("/impersonation", desk.handle.control())
+        .nest("/impersonation", control(&desk.handle))
         .layer(desk.handle.layer())
 }
 

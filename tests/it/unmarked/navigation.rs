@@ -19,6 +19,7 @@ fn location(reply: &Reply) -> &str {
 fn r2_the_sticky_marker_needs_one_in_the_url() {
     let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
     let error = Impersonation::builder(checker, MemorySink::default())
+        .handlers_read_acting_as()
         .sticky_marker()
         .without_query_parameter()
         .build()

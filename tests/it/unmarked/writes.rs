@@ -116,7 +116,7 @@ async fn r20_an_unmarked_write_of_someone_with_a_session_is_refused() {
     assert!(
         denied
             .iter()
-            .all(|event| event.rule == Some("marker_missing"))
+            .all(|event| event.rule.as_deref() == Some("marker_missing"))
     );
 }
 

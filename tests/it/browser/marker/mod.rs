@@ -5,6 +5,7 @@
 //! comes is ada, so that whatever is not acted is hers.
 
 use std::{fmt::Write as _, net::SocketAddr};
+use tower_impersonation_web::control;
 
 use axum::{
     Router,
@@ -65,6 +66,7 @@ impl Site {
         let sink = MemorySink::default();
         let users = ["ines", "otto", ODD].map(|name| DirectoryUser::new(id(name), Rank(0)));
         let builder = Impersonation::builder(checker, sink.clone())
+            .handlers_read_acting_as()
             .directory(users.into_iter().collect::<MemoryDirectory>())
             .sessions(MemorySessions::new())
             .control_path("/impersonation")
@@ -80,7 +82,7 @@ impl Site {
             address: listener.local_addr().unwrap(),
         };
         let app = Router::<Self>::new()
-            .nest_service("/impersonation", site.handle.control())
+            .nest_service("/impersonation", control(&site.handle))
             .fallback(answer)
             .with_state(site.clone())
             .layer(site.handle.layer());
