@@ -78,6 +78,17 @@ use crate::{
 };
 
 /// A host's own type for the user of a request.
+///
+/// ```
+/// use tower_impersonation::{UserId, extract::Principal};
+///
+/// #[derive(Clone)]
+/// struct CurrentUser { id: i64 }
+///
+/// impl Principal for CurrentUser {
+///     fn user_id(&self) -> UserId { self.id.into() }
+/// }
+/// ```
 pub trait Principal: Clone + Send + Sync + 'static {
     /// The user's id.
     fn user_id(&self) -> UserId;
@@ -88,6 +99,17 @@ pub trait Principal: Clone + Send + Sync + 'static {
 /// `U` is the type that the host's authentication puts into the extensions and
 /// [`Builder::assume`](crate::Builder::assume) replaces on acted requests. Without one in the extensions the
 /// extraction fails; `Option<Effective<U>>` is for pages that visitors see as well.
+///
+/// ```
+/// # use tower_impersonation::{UserId, extract::{Effective, Principal}};
+/// # #[derive(Clone)]
+/// # struct CurrentUser { id: UserId }
+/// # impl Principal for CurrentUser { fn user_id(&self) -> UserId { self.id.clone() } }
+/// async fn add_note(me: Effective<CurrentUser>) -> String {
+///     format!("a note on {}, written by {}", me.user().id, me.accountable())
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/notes", axum::routing::post(add_note));
+/// ```
 #[derive(Debug, Clone)]
 pub struct Effective<U> {
     user: U,
@@ -95,6 +117,15 @@ pub struct Effective<U> {
 }
 
 /// Extracts from requests that are not acted, and refuses acted ones with 403 `protected` (rule R11).
+///
+/// ```
+/// use tower_impersonation::extract::NotActing;
+///
+/// async fn show_recovery_codes(_: NotActing) -> &'static str {
+///     "for the account's owner alone"
+/// }
+/// # let _: axum::Router = axum::Router::new().route("/codes", axum::routing::get(show_recovery_codes));
+/// ```
 #[derive(Debug, Clone, Copy)]
 pub struct NotActing;
 

@@ -68,8 +68,19 @@
 //!         your application  serves the subject, and needs not know
 //! ```
 //!
-//! Authentication that runs *inside* of this layer, or handlers that read a cookie or token by themselves,
-//! still find the actor's: the credentials on the request are not touched.
+//! # How handlers see the subject
+//!
+//! A required decision ([`Builder::build`] fails without it), because handlers that find the actor show the actor's data:
+//!
+//! | your handlers know their user by | call |
+//! | --- | --- |
+//! | a type in the extensions | [`assume`](Builder::assume), or [`assume_data`](Builder::assume_data) where the directory has it |
+//! | a session or an `AuthSession` in the extensions | [`assume_from`](Builder::assume_from) |
+//! | a header or a cookie that they read themselves | [`assume_header`](Builder::assume_header) |
+//! | [`ActingAs`], all of them | [`handlers_read_acting_as`](Builder::handlers_read_acting_as) |
+//!
+//! What is replaced has to be on the request, or else it is refused: then your handlers look elsewhere. Authentication
+//! that runs *inside* of this layer reads a credential, so that credential is what to replace.
 //!
 //! With axum, see [`ImpersonationLayer`] for where to put it.
 //!

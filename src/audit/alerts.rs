@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
     fmt,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -13,14 +14,17 @@ use time::OffsetDateTime;
 use super::{AuditSink, summaries::is_refusal};
 use crate::words::{AuditEvent, BoxError, EventName, Subject, UserId};
 
-/// More actors than this are not watched at once: those seen longest ago are forgotten.
+/// At most this many actors are watched at once, for each rule: the one that was seen longest ago is forgotten.
 const MOST_WATCHED: usize = 10_000;
 
-/// A sink around another one, which calls the host when a rule over what is written strikes.
+/// A sink around another one, which calls the host when a rule over the events strikes.
 ///
 /// Each rule counts by actor, in a window that slides with the events' own times, and calls once per window, however
-/// often it strikes within. The hook is called after the events are durable; it must not block, and what it does is not
-/// waited for.
+/// often it strikes within it. The hook is called after the events are durable. It must not block: have it send into a
+/// channel or spawn a task.
+///
+/// Refusals that repeat are folded (rule A4). They count in full, but only when their window is over: the alert may come
+/// [`fold_reads`](crate::Builder::fold_reads) later than the refusal.
 ///
 /// ```
 /// use std::time::Duration;
@@ -47,7 +51,7 @@ pub struct Alerts<S> {
 pub struct Alert {
     /// Which rule.
     pub rule: AlertRule,
-    /// Whose doing it is; `None` for tries of whoever is not signed in.
+    /// Who caused it; `None` for attempts of callers who are not signed in.
     pub actor: Option<UserId>,
     /// How many there were in the window.
     pub count: usize,
@@ -59,7 +63,7 @@ pub struct Alert {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum AlertRule {
-    /// Refused tries.
+    /// Refused attempts.
     Refusals,
     /// Starts.
     Starts,
@@ -87,6 +91,8 @@ struct Window {
 
 impl<S: AuditSink> Alerts<S> {
     /// Writes to `sink`, and calls `hook` when a rule strikes. There is no rule yet.
+    ///
+    /// A hook that panics is logged; the events stay written.
     pub fn new(sink: S, hook: impl Fn(Alert) + Send + Sync + 'static) -> Self {
         Self {
             sink,
@@ -97,26 +103,26 @@ impl<S: AuditSink> Alerts<S> {
         }
     }
 
-    /// So many refused tries of one actor within the window.
+    /// This many refused attempts of one actor within the window.
     #[must_use]
     pub fn refusals(self, count: usize, window: Duration) -> Self {
         self.rule(AlertRule::Refusals, count, window)
     }
 
-    /// So many starts of one actor within the window.
+    /// This many starts of one actor within the window.
     #[must_use]
     pub fn starts(self, count: usize, window: Duration) -> Self {
         self.rule(AlertRule::Starts, count, window)
     }
 
-    /// So many different subjects of one actor's starts within the window.
+    /// This many different subjects of one actor's starts within the window.
     #[must_use]
     pub fn subjects(self, count: usize, window: Duration) -> Self {
         self.rule(AlertRule::Subjects, count, window)
     }
 
-    /// A start before the hour `from` or from the hour `to` on, in UTC; from 22 to 6 is over night. Once per actor and
-    /// hour.
+    /// A start before the hour `from` or from the hour `to` on, in UTC; from 22 to 6 is overnight. It calls once per
+    /// actor and hour.
     #[must_use]
     pub fn outside_hours(mut self, from: u8, to: u8) -> Self {
         self.hours = Some((from, to));
@@ -169,13 +175,14 @@ impl Seen {
         window: Duration,
     ) -> Option<Alert> {
         let now = event.time;
-        if self.windows.len() >= MOST_WATCHED {
+        let key = (rule, event.actor.clone());
+        if self.windows.len() >= MOST_WATCHED && !self.windows.contains_key(&key) {
             let last = |window: &Window| window.events.back().map(|(at, _)| *at);
             let oldest = self.windows.iter().min_by_key(|(_, window)| last(window));
             let oldest = oldest.map(|(key, _)| key.clone());
             oldest.and_then(|key| self.windows.remove(&key));
         }
-        let seen = self.windows.entry((rule, event.actor.clone())).or_default();
+        let seen = self.windows.entry(key).or_default();
         seen.events
             .extend(std::iter::repeat_n((now, event.subject.clone()), times));
         while seen
@@ -215,7 +222,10 @@ impl<S: AuditSink> AuditSink for Alerts<S> {
     async fn write(&self, events: &[AuditEvent]) -> Result<(), BoxError> {
         self.sink.write(events).await?;
         for alert in events.iter().flat_map(|event| self.look(event)) {
-            (self.hook)(alert);
+            // The events are durable: a panic here would have them written again, and count them twice.
+            if catch_unwind(AssertUnwindSafe(|| (self.hook)(alert))).is_err() {
+                tracing::error!(target: "tower_impersonation", "the hook of the alerts panicked");
+            }
         }
         Ok(())
     }
@@ -318,6 +328,38 @@ mod tests {
                 .is_err()
         );
         assert_eq!(*heard.lock().unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn a5_a_hook_that_panics_does_not_have_the_events_written_again() {
+        let sink = MemorySink::default();
+        let hook = |_| panic!("the hook panics, as the test wants it to");
+        let alerts = Alerts::new(sink.clone(), hook).refusals(1, MINUTE);
+        alerts
+            .write(&[event(EventName::Denied, "ada", 0)])
+            .await
+            .unwrap();
+        assert_eq!(sink.events().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn an_actor_who_is_watched_already_drives_nobody_out() {
+        let (heard, hook) = heard();
+        let alerts = Alerts::new(MemorySink::default(), hook).refusals(2, MINUTE * 60);
+        let denied = |actor: &str, minutes| event(EventName::Denied, actor, minutes);
+        tell(&alerts, [denied("ada", 0)]).await;
+        let others: Vec<_> = (1..MOST_WATCHED)
+            .map(|n| denied(&format!("u{n}"), 1))
+            .collect();
+        alerts.write(&others).await.unwrap();
+        tell(&alerts, [denied("u1", 2), denied("ada", 3)]).await;
+        let actors: Vec<_> = heard
+            .lock()
+            .unwrap()
+            .drain(..)
+            .map(|alert| alert.actor)
+            .collect();
+        assert_eq!(actors, ["u1", "ada"].map(|actor| actor.parse().ok()));
     }
 
     #[tokio::test]

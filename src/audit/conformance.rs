@@ -6,7 +6,7 @@
 //!    value is absent or null.
 //! 3. An intent and its outcome, which share an id, are both kept.
 //! 4. After a write that failed, or that was dropped half-way, the same events come again with more behind
-//!    them. None gets lost, and who reads the trail can tell which ones were kept twice ([`Repeated`]).
+//!    them. None gets lost, and a reader of the trail can tell which ones were kept twice ([`Repeated`]).
 //! 5. No text makes a write fail: one event must not hold up the trail for all others.
 //!
 //! ```

@@ -1,18 +1,20 @@
 //! The trail: what happened, written so that it cannot be skipped.
 //!
 //! 1. A session exists only after its start event is durable, and an unsafe acted request reaches its
-//!    handler only after its intent is. Else 503, and nothing was done (rule A1).
-//! 2. Every acted request is counted in exactly one outcome event, its own or a folded one: also one that
-//!    panics, and one whose client went away (rule A2).
+//!    handler only after its intent is. Otherwise the answer is 503, and nothing was done (rule A1).
+//! 2. Every acted request is counted in exactly one outcome event, its own or a folded one, even if the handler
+//!    panics or the client goes away (rule A2).
 //! 3. Refused attempts are events, with the subject that was asked for (rule A3).
-//! 4. Nothing is dropped in silence: repeated reads are folded into a count, a full queue refuses acted
-//!    requests, and requests without a marker never notice (rule A4).
-//! 5. Concurrent events share one [`AuditSink::write`]; a failing sink is tried again, a hanging one is
+//! 4. Nothing is dropped in silence. Repeated reads are folded into a count, and so are repeated refusals of one rule
+//!    and address. Refusals have a lane of their own: no flood of them delays or refuses an acted request. A full
+//!    queue slows acted requests, then refuses them; requests without a marker never notice (rule A4).
+//! 5. Concurrent events share one [`AuditSink::write`]. A failing sink is tried again, a hanging one is
 //!    timed out, and [`Trail::flush`] leaves nothing behind (rule A5).
 //!
 //! # Writing a sink
 //!
-//! `conformance` (feature of that name) is what every sink has to pass, yours included.
+//! Every sink has to pass the suite in `conformance` (the feature of that name), yours included.
+//! [`TrailReader`] shows a sink that can also be read.
 //!
 //! ```
 //! use async_trait::async_trait;
@@ -48,7 +50,7 @@ pub use self::{
     alerts::{Alert, AlertRule, Alerts},
     reader::{InvalidCursor, TrailCursor, TrailFilter, TrailList, TrailPage, TrailReader},
     sinks::{FanOut, JsonLines, MemorySink, SinkFn, TracingSink, sink_fn},
-    summaries::{Summaries, Summary},
+    summaries::{Summaries, Summary, SummaryFilter},
     trail::{Trail, TrailError},
 };
 pub(crate) use self::{
@@ -65,8 +67,11 @@ pub use crate::words::{
 ///
 /// `Ok` means that all of `events` are durable, in this order. On an error, or when `write` takes longer
 /// than [`Builder::audit_timeout`](crate::Builder::audit_timeout), the same events come again, maybe with
-/// more behind them: what was already written is told by [`AuditEvent::key`]. `write` is never called
+/// more behind them; [`AuditEvent::key`] tells which ones were written already. `write` is never called
 /// twice at the same time.
+///
+/// Within one write, events stand in the order in which they were recorded. A refusal may come in a later write than
+/// an acted request that was recorded after it (rule A4).
 ///
 /// # Cancel safety
 ///

@@ -1,13 +1,28 @@
 //! [`Summary`]: what each admin did in a time.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    time::Duration,
+};
 
 use serde::Serialize;
 use time::OffsetDateTime;
 
+use super::TrailFilter;
 use crate::words::{AuditEvent, EventName, Outcome, SessionId, Subject, UserId};
 
 /// What an admin did in a time, from the trail.
+///
+/// A reader that groups by itself makes them with [`new`](Self::new) and sets the numbers:
+///
+/// ```
+/// use tower_impersonation::audit::Summary;
+///
+/// let mut summary = Summary::new("ada".parse()?);
+/// summary.starts = 3;
+/// summary.seconds = 5_400;
+/// # Ok::<(), tower_impersonation::InvalidUserId>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Summary {
@@ -19,13 +34,60 @@ pub struct Summary {
     pub seconds: u64,
     /// Different subjects of sessions.
     pub subjects: u64,
-    /// Refused tries.
+    /// Refused attempts.
     pub refusals: u64,
     /// Acted requests that may have changed something.
     pub writes: u64,
 }
 
-/// Collects [`Summary`] from events in any order.
+/// Which time to sum up, and whose.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use time::macros::datetime;
+/// use tower_impersonation::audit::SummaryFilter;
+///
+/// const HOUR: Duration = Duration::from_secs(60 * 60);
+/// let now = datetime!(2026-11-20 12:00 UTC);
+/// let week = SummaryFilter::new(now - HOUR * 24 * 7, now, now).longest_session(HOUR * 8);
+/// assert_eq!(week.sessions_from, datetime!(2026-11-13 4:00 UTC));
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SummaryFilter {
+    /// Only this actor. Default: all.
+    pub actor: Option<UserId>,
+    /// Then or later.
+    pub from: OffsetDateTime,
+    /// Before then.
+    pub to: OffsetDateTime,
+    /// Sessions that started then or later are counted with the part of their time that lies in between, so this may be
+    /// earlier than `from`. Default: the same.
+    pub sessions_from: OffsetDateTime,
+    /// A session that has not ended counts until now.
+    pub now: OffsetDateTime,
+}
+
+/// Collects [`Summary`] from events in any order. What [`TrailReader::summaries`](super::TrailReader::summaries) does
+/// where a reader does not group by itself, and what such a reader has to come out at.
+///
+/// ```
+/// use time::{Duration, macros::datetime};
+/// use tower_impersonation::audit::{AuditEvent, EventName, Summaries};
+/// use uuid::Uuid;
+///
+/// let noon = datetime!(2026-11-20 12:00 UTC);
+/// let mut refused = AuditEvent::new(Uuid::nil(), noon, EventName::Denied);
+/// refused.actor = Some("ada".parse()?);
+/// refused.count = Some(3);
+///
+/// let mut summaries = Summaries::new(noon, noon + Duration::WEEK);
+/// summaries.add(&refused);
+/// let [ada] = &summaries.finish(noon + Duration::HOUR)[..] else { panic!("one actor") };
+/// assert_eq!((ada.refusals, ada.starts), (3, 0));
+/// # Ok::<(), tower_impersonation::InvalidUserId>(())
+/// ```
 #[derive(Debug)]
 pub struct Summaries {
     from: OffsetDateTime,
@@ -50,6 +112,65 @@ struct Span {
     ended: Option<OffsetDateTime>,
 }
 
+// === impl Summary ===
+
+impl Summary {
+    /// Nothing yet, of this actor.
+    #[must_use]
+    pub fn new(actor: UserId) -> Self {
+        Self {
+            actor,
+            starts: 0,
+            seconds: 0,
+            subjects: 0,
+            refusals: 0,
+            writes: 0,
+        }
+    }
+}
+
+// === impl SummaryFilter ===
+
+impl SummaryFilter {
+    /// Everyone's doings, from `from` to before `to`.
+    #[must_use]
+    pub fn new(from: OffsetDateTime, to: OffsetDateTime, now: OffsetDateTime) -> Self {
+        Self {
+            actor: None,
+            from,
+            to,
+            sessions_from: from,
+            now,
+        }
+    }
+
+    /// Only this actor's.
+    #[must_use]
+    pub fn of(mut self, actor: UserId) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+
+    /// Sessions last no longer than this: those that started so long before `from` are counted too.
+    #[must_use]
+    pub fn longest_session(mut self, lifetime: Duration) -> Self {
+        let lifetime = lifetime.try_into().unwrap_or(time::Duration::MAX);
+        self.sessions_from = self.from.saturating_sub(lifetime);
+        self
+    }
+
+    /// The events that tell of it.
+    #[must_use]
+    pub fn events(&self) -> TrailFilter {
+        TrailFilter {
+            actor: self.actor.clone(),
+            from: Some(self.sessions_from.min(self.from)),
+            to: Some(self.to),
+            ..TrailFilter::default()
+        }
+    }
+}
+
 // === impl Summaries ===
 
 impl Summaries {
@@ -64,18 +185,20 @@ impl Summaries {
         }
     }
 
-    /// Counts an event. Those outside of the time are left out, but for starts and ends, which tell how long a session
-    /// was in it: add those of a day before as well.
+    /// Counts an event. Events outside of the time are left out, but for starts and ends, which tell how long a session
+    /// was in it: add those since [`SummaryFilter::sessions_from`] as well.
     pub fn add(&mut self, event: &AuditEvent) {
         let is_in = self.from <= event.time && event.time < self.to;
         if let Some(session) = event.session {
-            let span = self.sessions.entry(session).or_default();
             match event.name {
                 EventName::Start => {
+                    let span = self.sessions.entry(session).or_default();
                     span.actor = event.actor.clone();
                     span.started = Some(event.time);
                 }
-                EventName::End => span.ended = Some(event.time),
+                EventName::End => {
+                    self.sessions.entry(session).or_default().ended = Some(event.time);
+                }
                 _ => {}
             }
         }
@@ -100,7 +223,7 @@ impl Summaries {
         }
     }
 
-    /// One for each actor of whom there was anything, in the order of their ids. A session that has not ended counts
+    /// One for each actor who did anything, in the order of their ids. A session that has not ended counts
     /// until `now`.
     #[must_use]
     pub fn finish(mut self, now: OffsetDateTime) -> Vec<Summary> {

@@ -4,6 +4,7 @@
 mod event;
 mod fold;
 mod guard;
+mod reader;
 mod sinks;
 mod trail;
 

@@ -72,7 +72,7 @@ impl Engine {
                 ..SignedInAs::user(actor.id().clone())
             }),
             Caller::User(id) => Ok(SignedInAs::user(id)),
-            Caller::Anonymous => self.signed_in_by_token(parts)?.ok_or_else(nobody),
+            Caller::Anonymous => self.signed_in_by_token(parts).await?.ok_or_else(nobody),
         }
     }
 

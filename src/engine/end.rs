@@ -222,6 +222,8 @@ impl Engine {
         call: &Call,
     ) -> Result<Ended, Refusal> {
         let sessions = self.sessions.required()?;
+        // Or the store may take for idle, and so for over, what is not.
+        self.tell_last_seen().await?;
         let now = self.now()?;
         let at_once = async {
             sessions

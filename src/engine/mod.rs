@@ -36,7 +36,7 @@ pub(crate) use self::{
     sessions::{SessionSettings, Sessions},
     tokens::{Carried, TokenSettings, Tokens},
     trail::Reading,
-    unmarked::{Step, Watch},
+    unmarked::{Concern, Step, Watch},
 };
 pub use self::{
     change::ChangeRequest,
@@ -60,6 +60,8 @@ pub(crate) struct Engine {
     pub(crate) routes: Routes,
     pub(crate) client: Client,
     pub(crate) watch: Option<Watch>,
+    /// Where the host logs people out, without a slash at its end.
+    pub(crate) log_out: Option<Box<str>>,
     // What is asked, kept, written and answered.
     pub(crate) host: Host,
     pub(crate) sessions: Sessions,

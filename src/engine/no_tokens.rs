@@ -9,7 +9,7 @@ use crate::{
     host::Credentials,
     policy::Route,
     rejection::{Rejection, RejectionKind},
-    request::{Fault, Marker},
+    request::{Fault, Marker, Sources},
     words::{ConfigError, Session, Subject, clock::Clock},
 };
 
@@ -28,7 +28,12 @@ impl Carried {
 }
 
 impl Tokens {
-    pub(crate) fn build((): TokenSettings, _: bool, _: &dyn Clock) -> Result<Self, ConfigError> {
+    pub(crate) fn build(
+        (): TokenSettings,
+        _: &Sources,
+        _: bool,
+        _: &dyn Clock,
+    ) -> Result<Self, ConfigError> {
         Ok(Self)
     }
 
@@ -38,6 +43,10 @@ impl Tokens {
     }
 
     pub(crate) fn strip(&self, _: &mut HeaderMap) {}
+
+    pub(crate) fn is_cookie_at_fault(&self, _: &HeaderMap) -> bool {
+        false
+    }
 
     pub(crate) fn cleared_cookie(&self) -> Option<HeaderValue> {
         None
@@ -55,7 +64,10 @@ impl Engine {
         match carried.0 {}
     }
 
-    pub(super) fn signed_in_by_token(&self, _: &Parts) -> Result<Option<SignedInAs>, Refusal> {
+    pub(super) async fn signed_in_by_token(
+        &self,
+        _: &Parts,
+    ) -> Result<Option<SignedInAs>, Refusal> {
         Ok(None)
     }
 

@@ -1,7 +1,7 @@
 //! From a token to [`ActingAs`]: the same checks as for a marker, and one more: it must be the token's own session.
 //! Without feature `jwt`, `no_tokens.rs` stands here.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use http::{HeaderMap, HeaderValue, request::Parts};
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ use crate::{
     host::{Caller, Credentials},
     policy::Route,
     rejection::{Rejection, RejectionKind},
-    request::{Fault, Marker},
+    request::{Fault, Marker, Sources},
     token::{BadToken, CarriedBy, Claims, IssuedTokens, Purpose, Signer, VerifiedToken},
     words::{
         Access, ActingAs, Actor, Call, ConfigError, EndedReason, Session, Subject, clock::Clock,
@@ -36,6 +36,7 @@ impl Tokens {
     /// Tries the settings.
     pub(crate) fn build(
         settings: TokenSettings,
+        sources: &Sources,
         has_sessions: bool,
         clock: &dyn Clock,
     ) -> Result<Self, ConfigError> {
@@ -49,7 +50,12 @@ impl Tokens {
         let now = clock
             .now()
             .map_err(|error| ConfigError::invalid("clock", error.to_string()))?;
-        Ok(Self(Some(Arc::new(settings.build(now)?))))
+        let signer = settings.build(now)?;
+        if let Some(name) = signer.headers().iter().find(|name| sources.is_marker(name)) {
+            let problem = format!("have the header `{name}`, which is the marker's, see `header`");
+            return Err(ConfigError::invalid("tokens", problem));
+        }
+        Ok(Self(Some(Arc::new(signer))))
     }
 
     /// The request's token, if it carries one of ours (rules R2, R3).
@@ -65,6 +71,12 @@ impl Tokens {
         if let Some(signer) = &self.0 {
             signer.strip(headers);
         }
+    }
+
+    /// Whether the cookie is there and cannot be read, so that it would be refused for as long as the browser has it.
+    pub(crate) fn is_cookie_at_fault(&self, headers: &HeaderMap) -> bool {
+        let signer = self.0.as_ref();
+        signer.is_some_and(|signer| signer.is_cookie_at_fault(headers))
     }
 
     /// `Set-Cookie` that takes the cookie away; `None` where cookies are off.
@@ -106,8 +118,9 @@ impl Engine {
         route: Route,
         subject: &mut Option<Subject>,
     ) -> Result<Admitted, Refusal> {
-        let is_in_url = marker.as_ref().is_some_and(|marker| marker.in_url);
-        if let Err(refusal) = may_be_acted(parts, is_in_url) {
+        // A browser sends the cookie by itself, as it follows a link with a marker (rules R5, B11).
+        let by_itself = carried.is_cookie() || marker.as_ref().is_some_and(|marker| marker.in_url);
+        if let Err(refusal) = may_be_acted(parts, by_itself) {
             return Err(self.name_caller(parts, refusal).await);
         }
         let now = self.now()?;
@@ -244,12 +257,23 @@ impl Engine {
     }
 
     /// Whose session the token of a request is, on a path on which nothing is acted.
-    pub(super) fn signed_in_by_token(&self, parts: &Parts) -> Result<Option<SignedInAs>, Refusal> {
+    ///
+    /// One whose session has ended says nothing any more. A store that cannot tell keeps nobody from stopping it.
+    pub(super) async fn signed_in_by_token(
+        &self,
+        parts: &Parts,
+    ) -> Result<Option<SignedInAs>, Refusal> {
         let Some(Kept(carried)) = parts.extensions.get() else {
             return Ok(None);
         };
+        let now = self.now()?;
         let signer = self.tokens.required()?;
-        let claims = signer.verify(&carried.text, purpose_of(carried), self.now()?)?;
+        let claims = signer.verify(&carried.text, purpose_of(carried), now)?;
+        if let Ok(found) = self.get(claims.session).await
+            && found.is_none_or(|session| !session.is_active(now))
+        {
+            return Err(invalid("the token's session has ended"));
+        }
         Ok(Some(SignedInAs {
             id: claims.actor.clone(),
             actor: None,
@@ -265,7 +289,7 @@ impl Engine {
         self.sign_tokens(session).map(Credentials::from)
     }
 
-    /// `Set-Cookie` for a session, as old as it is; `None` where cookies are off.
+    /// `Set-Cookie` for a session; `None` where cookies are off.
     pub(crate) fn session_cookie(&self, session: &Session) -> Result<Option<HeaderValue>, Refusal> {
         let Some(signer) = &self.tokens.0 else {
             return Ok(None);
@@ -296,13 +320,10 @@ impl Engine {
             let signed = signer.sign(purpose, session, self.trail.next_id(now), now);
             signed.map_err(|problem| cannot_sign(&problem.to_string()))
         };
-        let end = signer.end_of(Purpose::Access, session, now);
-        // Rounded as the end is: never more than there is left.
-        let now = now.unix_timestamp() + i64::from(now.nanosecond() > 0);
         Ok(IssuedTokens {
             access_token: sign(Purpose::Access)?,
             refresh_token: sign(Purpose::Refresh)?,
-            expires_in: Duration::from_secs(u64::try_from(end - now).unwrap_or_default()),
+            expires_in: signer.life_of(Purpose::Access, session, now),
         })
     }
 

@@ -6,8 +6,11 @@ use http::request::Parts;
 
 use super::{Engine, Refusal, end::missing_right};
 use crate::{
-    audit::{InvalidCursor, TrailFilter, TrailList, TrailPage, TrailReader, describe_call},
-    host::{NoAnswer, Unanswered},
+    audit::{
+        InvalidCursor, Summary, SummaryFilter, TrailFilter, TrailList, TrailPage, TrailReader,
+        describe_call,
+    },
+    host::{NoAnswer, Unanswered, guarded},
     rejection::{Rejection, RejectionKind},
     words::{Actor, AuditEvent, BoxError, EventName, Rights},
 };
@@ -53,8 +56,7 @@ impl Engine {
         }
         let mut event = self.trail.event(EventName::TrailRead)?;
         event.actor = Some(actor.id().clone());
-        event.subject = filter.subject.clone();
-        event.session = filter.session;
+        // Not in `subject` or `session`: a look-up is no part of the history that it looks for.
         event.reason = Some(filter.to_string());
         describe_call(&mut event, &self.client, parts);
         self.trail.record_durable(event).await?;
@@ -68,10 +70,13 @@ impl Engine {
 }
 
 impl Reading {
+    /// How many times as long as one page a summary may take: it reads a week or so of everyone's events.
+    const PAGES: u32 = 12;
+
     /// One page of it.
     pub(crate) async fn page(&self, page: &TrailPage) -> Result<TrailList, Rejection> {
         let read = async { self.reader.read(&self.filter, page).await };
-        let read = self.engine.host.calls.ask("trail reader", read).await;
+        let read = self.engine.host.calls.ask(READER, read).await;
         let read = read.map(|mut list| {
             if self.is_own {
                 list.events.iter_mut().for_each(conceal_why);
@@ -88,7 +93,22 @@ impl Reading {
             }
         })
     }
+
+    /// What each admin did in a time, or this one alone.
+    pub(crate) async fn summaries(
+        &self,
+        mut filter: SummaryFilter,
+    ) -> Result<Vec<Summary>, Rejection> {
+        filter.actor = self.filter.actor.clone();
+        let calls = &self.engine.host.calls;
+        let sum_up = async { self.reader.summaries(&filter).await };
+        let summaries = guarded(&*calls.clock, calls.timeout * Self::PAGES, sum_up).await;
+        summaries.map_err(|why| Refusal::from(Unanswered { what: READER, why }).rejection)
+    }
 }
+
+/// What is asked, for the log.
+const READER: &str = "trail reader";
 
 /// Whoever was refused must not learn why from their own trail either (rule R7).
 fn conceal_why(event: &mut AuditEvent) {

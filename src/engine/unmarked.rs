@@ -2,7 +2,8 @@
 //!
 //! Without these settings nothing here runs. With them, in this order:
 //!
-//! 1. Acted already (rule R16), or on an excluded path (rule R12): passed on.
+//! 1. Acted already (rule R16): passed on. A log-out: ends the sessions of who sent it (rule S4). On an excluded path
+//!    (rule R12): passed on.
 //! 2. The sticky marker: a page of this very origin that has the marker sent the request. A navigation is sent
 //!    on to the same URL with the marker; everything else is acted, or refused (rule R4).
 //! 3. A write by someone who acts in another tab, or in a page that lost the marker: refused.
@@ -37,6 +38,7 @@ pub(crate) struct Watch {
     pub(crate) sticky: bool,
     pub(crate) writes: bool,
     pub(crate) typed: bool,
+    pub(crate) log_out: bool,
 }
 
 /// What becomes of a request without a marker.
@@ -63,6 +65,8 @@ pub(crate) enum Concern {
     Typed,
     /// Its URL is being typed, and the browser goes ahead.
     BeingTyped,
+    /// It is the host's log-out (rule S4).
+    LogOut,
 }
 
 // === impl Watch ===
@@ -74,6 +78,7 @@ impl Watch {
             sticky: self.sticky,
             writes: self.writes && has_sessions,
             typed: self.typed && has_sessions,
+            log_out: self.log_out && has_sessions,
         };
         (watch != Self::default()).then_some(watch)
     }
@@ -109,6 +114,9 @@ impl Engine {
         if parts.extensions.get::<ActingAs>().is_some() {
             return Step::Pass;
         }
+        if watch.log_out && self.is_log_out(parts) {
+            return Step::Ask(Concern::LogOut);
+        }
         let left_behind = if watch.sticky {
             self.left_behind(parts)
         } else {
@@ -136,6 +144,17 @@ impl Engine {
                 concern => concern.map_or(Step::Pass, Step::Ask),
             },
         }
+    }
+
+    /// Whether the host logs its caller out with this request. One that a browser sends ahead says nothing yet.
+    pub(crate) fn is_log_out(&self, parts: &Parts) -> bool {
+        let Some(path) = &self.log_out else {
+            return false;
+        };
+        let rest = parts.uri.path().strip_prefix(&**path);
+        matches!(rest, Some("" | "/"))
+            && !matches!(parts.method, Method::HEAD | Method::OPTIONS | Method::TRACE)
+            && !is_ahead(&parts.headers)
     }
 
     /// The marker of the page that sent the request.
@@ -197,7 +216,7 @@ impl Engine {
             && is_navigation(&parts.headers)
     }
 
-    /// Whether the request may go on to the inner service, as the actor (rule R20).
+    /// Whether the request may go on to the inner service, as the actor (rules R20, S4).
     pub(crate) async fn settle_unmarked(
         self: &Arc<Self>,
         parts: &Parts,
@@ -210,11 +229,22 @@ impl Engine {
             Caller::Anonymous => return Ok(()),
         };
         let settled = async {
-            if concern == Concern::Typed {
+            let ends = match concern {
+                Concern::Typed => Some(EndedReason::MarkerRemoved),
+                Concern::LogOut => Some(EndedReason::AdminLogout),
+                Concern::Write | Concern::BeingTyped => None,
+            };
+            if let Some(reason) = ends {
                 let call = self.call(parts, &caller);
-                self.end_all(&caller, EndedReason::MarkerRemoved, call)
-                    .await?;
-                return Ok(());
+                let stopped = self.end_all(&caller, reason, call).await?;
+                // Nobody is kept from signing out. A page of one's own waits until the end holds everywhere.
+                return match stopped.is_stored || concern == Concern::LogOut {
+                    true => Ok(()),
+                    false => {
+                        let reason = "the end is not stored yet";
+                        Err(Refusal::of(RejectionKind::Unavailable, reason))
+                    }
+                };
             }
             // Or the store may take for idle who is not.
             self.tell_last_seen().await?;

@@ -7,7 +7,7 @@ use time::OffsetDateTime;
 
 use super::Impersonation;
 use crate::{
-    audit::{Summaries, Summary, TrailFilter, TrailList, TrailPage},
+    audit::{Summary, SummaryFilter, TrailFilter, TrailList, TrailPage},
     engine::{ChangeRequest, People, Reading, Refusal, SessionWithUser, StartRequest, Stopped},
     host::Grant,
     rejection::{Rejection, RejectionKind},
@@ -198,7 +198,8 @@ impl<'r> Admin<'r> {
     }
 
     /// What each admin did from `from` to `to`, `to` not included: a week, as a rule. It is a reading of the trail, with
-    /// the same rights. A session that started more than its longest lifetime before `from` is not seen.
+    /// the same rights: without [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) it is one's own alone. A session that
+    /// started more than its longest lifetime before `from` is not counted.
     ///
     /// # Errors
     ///
@@ -208,22 +209,10 @@ impl<'r> Admin<'r> {
         from: OffsetDateTime,
         to: OffsetDateTime,
     ) -> Result<Vec<Summary>, Rejection> {
-        const AT_ONCE: usize = 500;
-
-        let filter = TrailFilter {
-            from: Some(from - self.impersonation.max_lifetime()),
-            to: Some(to),
-            ..TrailFilter::default()
-        };
-        let reading = self.open_trail(filter).await?;
-        let mut summaries = Summaries::new(from, to);
-        let mut page = Some(TrailPage::first(AT_ONCE));
-        while let Some(next) = page {
-            let list = reading.page(&next).await?;
-            list.events.iter().for_each(|event| summaries.add(event));
-            page = list.next.map(|next| TrailPage::first(AT_ONCE).after(next));
-        }
-        Ok(summaries.finish(self.impersonation.now()?))
+        let filter = SummaryFilter::new(from, to, self.impersonation.now()?)
+            .longest_session(self.impersonation.max_lifetime());
+        let reading = self.open_trail(filter.events()).await?;
+        reading.0.summaries(filter).await
     }
 
     /// Refuses this admin's call because of what stands in it, and records it (rule A3). `problem` names what is wrong;
@@ -271,5 +260,118 @@ impl TrailReading {
 impl fmt::Debug for TrailReading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("TrailReading").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use async_trait::async_trait;
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::{
+        Caller, Decision, Impersonation, Rank,
+        audit::{EventName, MemorySink, TrailReader},
+        checker_fn,
+        clock::ManualClock,
+        words::{BoxError, Rights},
+    };
+
+    const NOON: OffsetDateTime = datetime!(2026-11-20 12:00 UTC);
+
+    /// An application whose every caller is an auditor.
+    fn audited(sink: &MemorySink, reader: impl TrailReader, clock: &ManualClock) -> Impersonation {
+        let checker = checker_fn(
+            |_| {
+                let auditor = Actor::new("root".parse().unwrap(), Rank(30));
+                Caller::Admin(auditor.with_rights(Rights::all()))
+            },
+            |_, _, _| Decision::deny("nobody acts here"),
+        );
+        Impersonation::builder(checker, sink.clone())
+            .trail_reader(reader)
+            .clock(clock.clone())
+            .build()
+            .unwrap()
+    }
+
+    fn parts() -> Parts {
+        let (parts, ()) = http::Request::new(()).into_parts();
+        parts
+    }
+
+    #[tokio::test]
+    async fn a7_a_look_up_is_no_part_of_the_history_that_it_looks_for() {
+        let sink = MemorySink::default();
+        let impersonation = audited(&sink, sink.clone(), &ManualClock::new(NOON));
+        let session = SessionId(uuid::Uuid::from_u128(7));
+        let filters = [
+            TrailFilter {
+                subject: "inse".parse().ok(),
+                ..TrailFilter::default()
+            },
+            TrailFilter {
+                session: Some(session),
+                ..TrailFilter::default()
+            },
+        ];
+        for filter in &filters {
+            for _ in 0..2 {
+                let page = TrailPage::default();
+                let parts = parts();
+                let read = impersonation.read_trail(&parts, filter.clone(), page);
+                assert_eq!(read.await.unwrap().events, [], "{filter}");
+            }
+        }
+        let reads = sink.events();
+        let reasons: Vec<_> = reads.iter().map(|event| event.reason.as_deref()).collect();
+        let session = format!("session={session}");
+        let (subject, session) = (Some("subject=inse"), Some(&*session));
+        assert_eq!(reasons, [subject, subject, session, session]);
+        for read in reads {
+            assert_eq!(read.name, EventName::TrailRead);
+            assert_eq!(read.actor.unwrap().as_str(), "root");
+        }
+    }
+
+    /// A reader whose summaries are slower than any page may be.
+    struct SlowSummaries(ManualClock);
+
+    #[async_trait]
+    impl TrailReader for SlowSummaries {
+        async fn read(&self, _: &TrailFilter, _: &TrailPage) -> Result<TrailList, BoxError> {
+            Err("it groups by itself".into())
+        }
+
+        async fn summaries(&self, filter: &SummaryFilter) -> Result<Vec<Summary>, BoxError> {
+            use crate::clock::Clock as _;
+
+            self.0.sleep(std::time::Duration::from_secs(20)).await;
+            assert!(filter.sessions_from < filter.from);
+            Ok(vec![Summary::new("ada".parse()?)])
+        }
+    }
+
+    #[tokio::test]
+    async fn a7_summaries_come_from_the_reader_and_may_take_longer_than_a_page() {
+        let sink = MemorySink::default();
+        let clock = ManualClock::new(NOON);
+        let impersonation = audited(&sink, SlowSummaries(clock.clone()), &clock);
+        let parts = parts();
+        let summaries = impersonation.summaries(&parts, NOON, NOON + time::Duration::WEEK);
+        let pass = async {
+            // First the reading is recorded, then the reader waits.
+            for _ in 0..2 {
+                for _ in 0..200 {
+                    tokio::task::yield_now().await;
+                }
+                clock.advance(std::time::Duration::from_secs(10));
+            }
+        };
+        let (summaries, ()) = tokio::join!(summaries, pass);
+        assert_eq!(summaries.unwrap(), [Summary::new("ada".parse().unwrap())]);
+        assert_eq!(sink.events().len(), 1, "it is a reading as well");
     }
 }

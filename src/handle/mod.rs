@@ -66,7 +66,7 @@ impl Impersonation {
     /// Begins to set up: who is an admin, and where the trail goes. Both are needed; everything else has
     /// a default.
     pub fn builder(checker: impl AdminChecker, audit: impl AuditSink) -> Builder {
-        Builder::new(Arc::new(checker), Arc::new(audit))
+        Builder::new(checker, audit)
     }
 
     pub(crate) fn new(engine: Engine) -> Self {
@@ -507,7 +507,9 @@ impl Impersonation {
     #[must_use]
     pub fn response_of(&self, rejection: Rejection, parts: &Parts) -> Response<Bytes> {
         let engine = &self.engine;
-        engine.answers.respond(rejection, parts, &engine.sources)
+        engine
+            .answers
+            .respond(rejection, parts, &engine.sources, false)
     }
 
     /// Puts on a response of one's own what every refusal carries: its headers, and the [`Rejection`] in the extensions.

@@ -31,7 +31,7 @@ impl LiveTokens {
     #[must_use]
     pub fn is_ours(&self, token: &str) -> bool {
         let signer = self.impersonation.engine.tokens.0.as_ref();
-        signer.is_some_and(|signer| signer.is_ours(token))
+        signer.is_some_and(|signer| signer.is_ours(token.as_bytes()))
     }
 
     /// Checks an access token: its signature and claims, that its session lives, and that its actor is still an admin.

@@ -71,6 +71,20 @@ pub trait AdminChecker: Send + Sync + 'static {
 }
 
 /// Who sent a request.
+///
+/// ```
+/// use tower_impersonation::{Actor, Caller, DirectoryUser, Rank};
+///
+/// /// Everyone above customers is an admin.
+/// fn caller(signed_in: Option<&DirectoryUser>) -> Caller {
+///     match signed_in {
+///         None => Caller::Anonymous,
+///         Some(user) if user.rank() > Rank(0) => Caller::Admin(Actor::from_directory(user)),
+///         Some(user) => Caller::User(user.id().clone()),
+///     }
+/// }
+/// # assert_eq!(caller(None), Caller::Anonymous);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Caller {
@@ -83,6 +97,18 @@ pub enum Caller {
 }
 
 /// The answer of [`AdminChecker::authorize`].
+///
+/// ```
+/// use tower_impersonation::{Decision, Grant, Subject};
+///
+/// fn decide(subject: &Subject) -> Decision {
+///     match subject {
+///         Subject::User(_) => Decision::Allow(Grant::read_only()),
+///         other => Decision::deny(format!("support does not act as {other}")),
+///     }
+/// }
+/// # assert!(matches!(decide(&Subject::Service), Decision::Deny(_)));
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Decision {

@@ -13,6 +13,22 @@ use crate::words::{BoxError, UserId};
 /// Tells until when a user allows support access.
 ///
 /// Asked at the start and on every acted request; never cached by this crate.
+///
+/// ```
+/// use time::OffsetDateTime;
+/// use tower_impersonation::{BoxError, Consent, UserId, async_trait};
+///
+/// # struct Settings;
+/// # impl Settings { async fn support_until(&self, _: &str) -> Result<Option<OffsetDateTime>, BoxError> { Ok(None) } }
+/// struct SupportAccess(Settings);
+///
+/// #[async_trait]
+/// impl Consent for SupportAccess {
+///     async fn allowed_until(&self, subject: &UserId) -> Result<Option<OffsetDateTime>, BoxError> {
+///         self.0.support_until(subject.as_str()).await
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Consent: Send + Sync + 'static {
     /// Until when `subject` may be acted as. `None`: not at all. At that very time it is over.

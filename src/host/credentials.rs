@@ -11,6 +11,32 @@ use crate::words::{BoxError, Session};
 ///
 /// Everything that this crate promises of an acted request is then the other side's to keep: it sees a login of the
 /// subject and nothing of the actor. Where that side can verify a token, [`token`](crate) is the better way.
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_impersonation::{BoxError, CredentialIssuer, Credentials, async_trait, session::Session};
+///
+/// # struct AuthServer;
+/// # impl AuthServer {
+/// #     async fn login(&self, _: &str, _: &str) -> Result<String, BoxError> { Ok(String::new()) }
+/// #     async fn log_out(&self, _: &str) -> Result<(), BoxError> { Ok(()) }
+/// # }
+/// #[async_trait]
+/// impl CredentialIssuer for AuthServer {
+///     async fn issue(&self, session: &Session) -> Result<Credentials, BoxError> {
+///         let mut credentials = Credentials::default();
+///         // The session's id names the login there, so that it can be revoked.
+///         let token = self.login(session.subject.as_str(), &session.id.to_string()).await?;
+///         credentials.access_token = Some(token);
+///         credentials.expires_in = Some(Duration::from_secs(15 * 60));
+///         Ok(credentials)
+///     }
+///
+///     async fn revoke(&self, session: &Session) -> Result<(), BoxError> {
+///         self.log_out(&session.id.to_string()).await
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait CredentialIssuer: Send + Sync + 'static {
     /// The credentials of a session that was just started. On an error the session is ended.

@@ -86,11 +86,13 @@ pub struct MemoryDirectory {
 
 /// A [`UserDirectory`] made of functions; see [`directory_fn`].
 pub struct DirectoryFn {
-    find: Box<dyn Fn(UserId) -> Answer<Option<DirectoryUser>> + Send + Sync>,
-    by_login: Option<Box<dyn Fn(String) -> Answer<Option<DirectoryUser>> + Send + Sync>>,
-    search: Option<Box<dyn Fn(String, usize, usize) -> Answer<Vec<DirectoryUser>> + Send + Sync>>,
+    find: Find<UserId>,
+    by_login: Option<Find<String>>,
+    search: Option<Search>,
 }
 
+type Find<By> = Box<dyn Fn(By) -> Answer<Option<DirectoryUser>> + Send + Sync>;
+type Search = Box<dyn Fn(String, usize, usize) -> Answer<Vec<DirectoryUser>> + Send + Sync>;
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
 /// Makes a [`UserDirectory`] of a function that finds a user by id. Its arguments are owned, so that its future can

@@ -11,6 +11,24 @@ use crate::words::{BoxError, Session};
 /// Best effort ([`Builder::notifier`](crate::Builder::notifier)): what fails is logged. Mandatory
 /// ([`Builder::require_notifier`](crate::Builder::require_notifier)): without the news of a start there is no start. Of
 /// an end there is no such thing, because nothing may keep a session from ending (rule S5).
+///
+/// ```
+/// use tower_impersonation::{BoxError, Notice, Notifier, async_trait};
+///
+/// # struct Mail;
+/// # impl Mail { async fn send(&self, _: &str, _: &str) -> Result<(), BoxError> { Ok(()) } }
+/// #[async_trait]
+/// impl Notifier for Mail {
+///     async fn notify(&self, notice: &Notice) -> Result<(), BoxError> {
+///         let (session, text) = match notice {
+///             Notice::Starting(session) => (session, "Support is about to look at your account."),
+///             Notice::Ended(session) => (session, "Support has left your account."),
+///             _ => return Ok(()),
+///         };
+///         self.send(session.subject.as_str(), text).await
+///     }
+/// }
+/// ```
 #[async_trait]
 pub trait Notifier: Send + Sync + 'static {
     /// Passes the news on. `Ok` means that they are on their way, as far as the host wants to be sure of that.

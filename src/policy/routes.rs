@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::UPGRADE};
 
-use super::{path::PathPattern, readings::readings};
+use super::path::{PathPattern, RequestPath};
 
 /// Headers by which some frameworks turn one method into another.
 const METHOD_OVERRIDES: [HeaderName; 3] = [
@@ -37,35 +37,20 @@ pub(crate) enum Route {
 impl Routes {
     /// What kind of request this is.
     pub(crate) fn classify(&self, method: &Method, path: &str, headers: &HeaderMap) -> Route {
-        let raw = path.as_bytes();
-        // One that is too long to try may be anything: it opens nothing and closes what can be closed.
-        let (readings, too_long) = match readings(path) {
-            Some(readings) => (readings, false),
-            None => (Vec::new(), true),
-        };
-        let readings = || readings.iter().map(Vec::as_slice);
+        let path = RequestPath::new(path);
         // A spelling that some router may read otherwise never opens anything, and always closes.
-        let in_every_reading =
-            |fits: &dyn Fn(&[u8]) -> bool| !too_long && fits(raw) && readings().all(fits);
-        let in_any_reading =
-            |fits: &dyn Fn(&[u8]) -> bool| too_long || fits(raw) || readings().any(fits);
-        if self
-            .excluded
-            .iter()
-            .any(|pattern| in_every_reading(&|path| pattern.covers(path)))
-        {
+        if self.excluded.iter().any(|pattern| path.is_below(pattern)) {
             return Route::Excluded;
         }
         if self
             .protected
             .iter()
-            .any(|pattern| in_any_reading(&|path| pattern.covers(path)))
+            .any(|pattern| path.may_be_below(pattern))
         {
             return Route::Protected;
         }
-        let listed = |(listed, pattern): &(Method, PathPattern)| {
-            listed == method && in_every_reading(&|path| pattern.is(path))
-        };
+        let listed =
+            |(listed, pattern): &(Method, PathPattern)| listed == method && path.is(pattern);
         if !may_write(method, headers)
             || (!is_more_than_it_says(headers) && self.reads.iter().any(listed))
         {
@@ -83,15 +68,16 @@ pub(crate) fn may_write(method: &Method, headers: &HeaderMap) -> bool {
 }
 
 /// Whether a request that reads by its method may write all the same: a framework takes it for another method,
-/// or it opens a WebSocket, through which anything may come.
+/// or it leaves HTTP, for a WebSocket or any other protocol through which anything may come.
 fn is_more_than_it_says(headers: &HeaderMap) -> bool {
-    let opens_a_socket = |upgrade: &HeaderValue| {
-        let upgrade = upgrade.as_bytes().to_ascii_lowercase();
-        memchr::memmem::find(&upgrade, b"websocket").is_some()
+    let leaves_http = |upgrade: &HeaderValue| {
+        let mut protocols = upgrade.as_bytes().split(|byte| *byte == b',');
+        // `h2c` is HTTP/2: each of its requests comes through here.
+        !protocols.all(|protocol| protocol.trim_ascii().eq_ignore_ascii_case(b"h2c"))
     };
     // Going through the names costs less than looking up each, which would hash it.
     headers.keys().any(|name| METHOD_OVERRIDES.contains(name))
-        || headers.get_all(UPGRADE).iter().any(opens_a_socket)
+        || headers.get_all(UPGRADE).iter().any(leaves_http)
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Response, Uri,
     header::{
-        ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
+        CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER,
         WWW_AUTHENTICATE,
     },
 };
 use serde::Serialize;
 
 use super::{Rejection, RejectionKind};
-use crate::request::is_navigation;
+use crate::request::{accepts, is_navigation};
 
 /// The body of a refusal as JSON: RFC 9457, with two members of ours.
 #[derive(Serialize)]
@@ -46,11 +46,9 @@ enum Wanted {
 
 impl Wanted {
     fn of(headers: &HeaderMap) -> Self {
-        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
-        let accepts = |what: &str| accept.is_some_and(|accept| accept.contains(what));
         if is_navigation(headers) {
             Self::Page
-        } else if accepts("application/problem+json") {
+        } else if accepts(headers, "application/problem+json") {
             Self::Problem
         } else {
             Self::Json

@@ -47,11 +47,26 @@ fn authority_of(parts: &Parts) -> Option<&[u8]> {
 
 /// Whether a person is to look at the answer: the browser says so, or an old one asks for a page.
 pub(crate) fn is_navigation(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
     match headers.get(SEC_FETCH_MODE) {
         Some(mode) => mode == "navigate",
-        None => accept.is_some_and(|accept| accept.contains("text/html")),
+        None => accepts(headers, "text/html"),
     }
+}
+
+/// Whether the client says that it can read this.
+pub(crate) fn accepts(headers: &HeaderMap, what: &str) -> bool {
+    let accept = headers.get(ACCEPT).map_or(&b""[..], HeaderValue::as_bytes);
+    memchr::memmem::find(accept, what.as_bytes()).is_some()
+}
+
+/// Whether a person may look at the answer: not when a browser asks for a part of a page, or ahead of the person.
+pub(crate) fn may_be_seen(headers: &HeaderMap) -> bool {
+    let is_whole = |dest: &HeaderValue| dest == "document";
+    let asks_for_page = match headers.get(SEC_FETCH_MODE) {
+        Some(mode) => mode == "navigate" && headers.get(SEC_FETCH_DEST).is_none_or(is_whole),
+        None => !headers.contains_key(ACCEPT) || accepts(headers, "text/html"),
+    };
+    asks_for_page && !is_ahead(headers)
 }
 
 /// Whether the browser asks before the person does.
@@ -97,7 +112,10 @@ pub(crate) fn can_be_sent_again(parts: &Parts) -> bool {
         Method::GET | Method::HEAD => true,
         Method::POST => {
             let mut lengths = parts.headers.get_all(CONTENT_LENGTH).iter();
-            let length = lengths.next().and_then(|it| it.to_str().ok()?.parse().ok());
+            let length = lengths
+                .next()
+                .map(|length| std::str::from_utf8(length.as_bytes()));
+            let length = length.and_then(|length| length.ok()?.parse().ok());
             length.is_some_and(|length: u64| length <= MOST_POSTED)
                 && lengths.next().is_none()
                 && !parts.headers.contains_key(TRANSFER_ENCODING)

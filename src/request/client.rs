@@ -67,38 +67,38 @@ mod tests {
     fn r18_forwarded_addresses_count_from_the_right() {
         struct Test {
             proxies: usize,
-            headers: &'static [&'static str],
+            headers: &'static [&'static [u8]],
             address: Option<&'static str>,
         }
         let tests = [
             Test {
                 proxies: 1,
-                headers: &["1.1.1.1"],
+                headers: &[b"1.1.1.1"],
                 address: Some("1.1.1.1"),
             },
             Test {
                 proxies: 1,
-                headers: &["6.6.6.6, 1.1.1.1"],
+                headers: &[b"6.6.6.6, 1.1.1.1"],
                 address: Some("1.1.1.1"),
             },
             Test {
                 proxies: 2,
-                headers: &["6.6.6.6, 1.1.1.1, 10.0.0.1"],
+                headers: &[b"6.6.6.6, 1.1.1.1, 10.0.0.1"],
                 address: Some("1.1.1.1"),
             },
             Test {
                 proxies: 2,
-                headers: &["6.6.6.6", "1.1.1.1, 10.0.0.1"],
+                headers: &[b"6.6.6.6", b"1.1.1.1, 10.0.0.1"],
                 address: Some("1.1.1.1"),
             },
             Test {
                 proxies: 2,
-                headers: &["1.1.1.1"],
+                headers: &[b"1.1.1.1"],
                 address: None,
             },
             Test {
                 proxies: 1,
-                headers: &["no address"],
+                headers: &[b"no address"],
                 address: None,
             },
             Test {
@@ -106,11 +106,27 @@ mod tests {
                 headers: &[],
                 address: None,
             },
+            // A client's own claim erases nothing, whatever bytes it is made of.
+            Test {
+                proxies: 1,
+                headers: &[b"caf\xe9, 1.1.1.1"],
+                address: Some("1.1.1.1"),
+            },
+            Test {
+                proxies: 2,
+                headers: &[b"\xff", b"6.6.6.6\xff,1.1.1.1", b"10.0.0.1"],
+                address: Some("1.1.1.1"),
+            },
+            Test {
+                proxies: 1,
+                headers: &[b"6.6.6.6, 1.1.1.1\xff"],
+                address: None,
+            },
         ];
         for test in tests {
             let mut headers = HeaderMap::new();
             for value in test.headers {
-                headers.append(X_FORWARDED_FOR, HeaderValue::from_static(value));
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(value).unwrap());
             }
             let proxies = NonZeroUsize::new(test.proxies).unwrap();
             let expected = test.address.map(|address| address.parse().unwrap());

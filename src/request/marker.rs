@@ -19,7 +19,7 @@ use http::{
 };
 use memchr::memmem;
 
-use super::framework::original_uri_mut;
+use super::{TOKEN_HEADERS, framework::original_uri_mut, is_of_family};
 use crate::words::{Subject, check_reason};
 
 /// Where to look for markers.
@@ -28,6 +28,8 @@ pub(crate) struct Sources {
     query: Option<QueryName>,
     header: Option<HeaderName>,
     reason: HeaderName,
+    /// What the names of our headers begin with.
+    family: String,
 }
 
 #[derive(Debug, Clone)]
@@ -67,13 +69,18 @@ pub(crate) enum Fault {
     LongPage,
     #[error("the reason is repeated, blank, too long or not text")]
     Reason,
+    #[cfg(feature = "jwt")]
+    #[error("the token stands in a header that is not enabled here")]
+    TokenHeader,
 }
 
 // === impl Sources ===
 
 impl Sources {
     pub(crate) fn new(query: Option<&str>, header: Option<HeaderName>, reason: HeaderName) -> Self {
+        let family = header.as_ref().map_or("act-as", HeaderName::as_str);
         Self {
+            family: family.to_owned(),
             query: query.map(|name| QueryName {
                 name: name.to_owned(),
                 finder: memmem::Finder::new(name).into_owned(),
@@ -167,20 +174,33 @@ impl Sources {
         }
     }
 
-    /// Takes every marker out: all values of all headers, all parameters (rule R9). Everything else in
-    /// the query stays as it was, byte for byte.
+    /// Takes every marker out: all parameters, and every header of the family (rule R9). Everything else in the query
+    /// stays as it was, byte for byte.
     pub(crate) fn strip(&self, parts: &mut Parts) {
-        if self.has_ours(&parts.headers) {
-            parts.headers.remove(&self.reason);
-            if let Some(name) = &self.header {
-                parts.headers.remove(name);
-            }
+        let is_ours = |name: &&HeaderName| self.is_of_family(name);
+        while let Some(name) = parts.headers.keys().find(is_ours).cloned() {
+            parts.headers.remove(name);
         }
         self.strip_query(&mut parts.uri);
         // A router keeps a copy of the URI for routes that are nested.
         if let Some(uri) = original_uri_mut(&mut parts.extensions) {
             self.strip_query(uri);
         }
+    }
+
+    /// Whether the inner service could take it for a word of ours. A client may send what only we say, and what another
+    /// layer of this kind, further in, would honour.
+    fn is_of_family(&self, name: &HeaderName) -> bool {
+        self.is_marker(name)
+            || is_of_family(name, "acted-as")
+            || TOKEN_HEADERS
+                .iter()
+                .any(|family| is_of_family(name, family.as_str()))
+    }
+
+    /// Whether it is the marker's header or one of its facets.
+    pub(crate) fn is_marker(&self, name: &HeaderName) -> bool {
+        is_of_family(name, &self.family)
     }
 
     fn strip_query(&self, uri: &mut Uri) {

@@ -63,7 +63,11 @@ impl Lives {
     /// to already, and somebody sees to it.
     pub(crate) fn refuse(&self, id: SessionId, reason: EndedReason) -> bool {
         let is_first = self.ending.pin().insert(id, reason).is_none();
-        self.end(id, reason);
+        self.ends.fetch_add(1, Ordering::SeqCst);
+        // It stays: the store may have to hear of its last request before it can be ended.
+        if let Some(live) = self.by_id.pin().get(&id) {
+            live.end(reason);
+        }
         is_first
     }
 
@@ -72,18 +76,15 @@ impl Lives {
         self.ending_all.pin().insert(actor.clone(), (now, reason));
         self.ends.fetch_add(1, Ordering::SeqCst);
         let by_id = self.by_id.pin();
-        by_id.retain(|_, live| {
-            let is_meant = live.actor == *actor && live.started_at <= now;
-            if is_meant {
-                live.end(reason);
-            }
-            !is_meant
-        });
+        let is_meant = |live: &&Arc<Live>| live.actor == *actor && live.started_at <= now;
+        let meant = by_id.values().filter(is_meant);
+        meant.for_each(|live| live.end(reason));
     }
 
     /// The store has it ended.
     pub(crate) fn has_ended(&self, id: SessionId) {
         self.ending.pin().remove(&id);
+        self.by_id.pin().remove(&id);
     }
 
     /// The store has all of this actor's ended that were started up to `now`.

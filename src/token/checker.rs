@@ -299,7 +299,8 @@ impl JwtChecker {
         self
     }
 
-    fn claims(&self, token: &str) -> Result<Map<String, Value>, BoxError> {
+    fn claims(&self, token: &[u8]) -> Result<Map<String, Value>, BoxError> {
+        let token = std::str::from_utf8(token)?;
         if token.len() > MAX_TOKEN {
             return Err(Unknown::TooLong.into());
         }

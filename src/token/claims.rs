@@ -20,6 +20,9 @@ pub(super) struct RawClaims {
     sid: SessionId,
     access: Access,
     iat: i64,
+    /// We sign none. Who else signs with our key may.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<i64>,
     exp: i64,
     jti: Uuid,
 }
@@ -34,8 +37,8 @@ pub(crate) struct Claims {
     pub(crate) id: Uuid,
     pub(crate) access: Access,
     pub(crate) role: Option<String>,
-    /// Unix seconds.
-    pub(crate) issued_at: i64,
+    /// Unix seconds. Before this it is not good.
+    pub(crate) good_from: i64,
     pub(crate) expires_at: i64,
 }
 
@@ -57,6 +60,7 @@ impl RawClaims {
             sid: session.id,
             access: session.access,
             iat,
+            nbf: None,
             exp,
             jti,
         }
@@ -74,7 +78,7 @@ impl RawClaims {
             id: self.jti,
             access: self.access,
             role: self.role,
-            issued_at: self.iat,
+            good_from: self.nbf.map_or(self.iat, |nbf| nbf.max(self.iat)),
             expires_at: self.exp,
         })
     }

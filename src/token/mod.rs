@@ -6,14 +6,15 @@
 //! token* has a `typ` and an audience of its own and is good for one thing: another access token.
 //!
 //! 1. The session decides, not the clock: every verification looks it up, and a token dies with it at once.
-//! 2. An access token acts as `Authorization: Bearer`, alone, or as `Impersonation-Token` beside the actor's own
-//!    login. Either way it is taken out before the inner service runs (rule R9), and everything that is checked for a
+//! 2. An access token acts as `Authorization: Bearer`, alone, or as `Impersonation-Token` (more names:
+//!    [`Tokens::header`]) beside the actor's own login. Either way it is taken out before the inner service runs (rule R9), and everything that is checked for a
 //!    marker is checked for it as well (rule R8).
 //! 3. Where a marker and a token are on one request, they have to name the same subject (rule R3).
 //! 4. A token that is ours and not good is 401, never ignored (rule R4). Other bearers are not ours and are left alone.
 //! 5. One algorithm, the audience is required, keys are found by `kid` and can be rotated: sign with the new one,
 //!    keep the old one for verifying until its last token is gone.
-//! 6. With [`Tokens::cookie`] a signed cookie acts a whole browser.
+//! 6. With [`Tokens::cookie`] a signed cookie acts a whole browser. It outlives its session, so that a stale one is refused
+//!    and not missing (rule B11).
 //! 7. `act` may hold another `act`; only the outermost decides, and more than [`MAX_ACT_DEPTH`] are refused.
 //!
 //! With a token as Bearer the host's own authentication has to step aside: put our layer outside of it, or let it
@@ -49,6 +50,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderName;
 use time::OffsetDateTime;
 use uuid::Uuid;
 
@@ -70,7 +72,10 @@ pub use self::{
     checker::{JwtChecker, JwtKeys, KeyError},
     issued::{IssuedTokens, VerifiedToken},
 };
-use crate::words::{ConfigError, Session};
+use crate::{
+    request::{RESERVED, RESERVED_PREFIXES, TOKEN_HEADERS, is_of_family},
+    words::{ConfigError, Session},
+};
 
 /// The most actors in one token, the outermost included.
 pub const MAX_ACT_DEPTH: usize = 4;
@@ -103,6 +108,7 @@ pub struct Tokens {
     verifying: BTreeMap<String, DecodingKey>,
     leeway: Duration,
     lifetime: Duration,
+    headers: Vec<String>,
     cookie: bool,
 }
 
@@ -111,6 +117,8 @@ pub(crate) struct Signer {
     settings: Tokens,
     kid: String,
     key: EncodingKey,
+    /// Where a token may stand beside the actor's own login.
+    headers: Vec<HeaderName>,
     validations: [Validation; 3],
     /// By the whole text, so that nothing else is ever taken for it. Reads take no lock.
     kept: papaya::HashMap<Box<str>, (Purpose, Arc<Claims>)>,
@@ -169,6 +177,7 @@ impl Tokens {
             verifying: BTreeMap::new(),
             leeway: Duration::from_secs(5),
             lifetime: Duration::from_secs(15 * 60),
+            headers: Vec::new(),
             cookie: false,
         }
     }
@@ -210,12 +219,41 @@ impl Tokens {
         self
     }
 
+    /// One more name for the header `Impersonation-Token`, for clients that were written for another. It is taken out like
+    /// the first (rule R9).
+    ///
+    /// Without this, a token in `X-Impersonation-Token` is refused with 400 and not ignored: whoever sent it would act as
+    /// themselves (rule R4).
+    ///
+    /// ```
+    /// # use tower_impersonation::token::Tokens;
+    /// let tokens = Tokens::hs256("https://shop.example", "shop", "2026-11", &[7; 32])
+    ///     .header("X-Impersonation-Token");
+    /// ```
+    ///
+    /// [`Builder::build`](crate::Builder::build) refuses names that mean something else (`Cookie`, `Origin`, `X-Forwarded-..`),
+    /// or that begin as the marker does.
+    pub fn header(mut self, name: impl Into<String>) -> Self {
+        self.headers.push(name.into());
+        self
+    }
+
     /// Acts the whole browser that starts a session, by the signed cookie `__Host-impersonation`: every request outside
     /// of excluded prefixes, until the session is stopped. Default: off.
     ///
-    /// The cookie names the session and is as old as it is. Where it is on a request, the actor's own login has to be
-    /// theirs if there is one; where there is none, [`AdminChecker::actor`](crate::AdminChecker::actor) tells who they
-    /// are. A cookie whose session is over is refused once, and taken away with that.
+    /// Where it is on a request, the actor's own login has to be theirs if there is one; where there is none,
+    /// [`AdminChecker::actor`](crate::AdminChecker::actor) tells who they are.
+    ///
+    /// The cookie stays for 30 days after its session. A page may still be open when the session ends, and what it sends
+    /// then must be refused and not run as the actor. The first refusal that a person sees says so and takes the cookie away.
+    ///
+    /// It is `SameSite=Lax`. A link on another site brings it along, and is answered by a page that asks whether to act; every
+    /// other request from another site is refused, like a marker in the URL (rule R5).
+    ///
+    /// ```
+    /// # use tower_impersonation::token::Tokens;
+    /// let tokens = Tokens::hs256("https://shop.example", "shop", "2026-11", &[7; 32]).cookie();
+    /// ```
     pub fn cookie(mut self) -> Self {
         self.cookie = true;
         self
@@ -255,7 +293,9 @@ impl Tokens {
         if family == AlgorithmFamily::Hmac && short {
             return Err(invalid("must have secrets of at least 32 bytes"));
         }
+        let headers = self.checked_headers()?;
         let signer = Signer {
+            headers,
             validations: Purpose::ALL.map(|purpose| self.validation(purpose)),
             settings: self,
             kid,
@@ -273,6 +313,35 @@ impl Tokens {
                  `jwt-rust-crypto`, or call `CryptoProvider::install_default` before",
             )),
         }
+    }
+
+    /// The names of its headers, the first one included.
+    fn checked_headers(&self) -> Result<Vec<HeaderName>, ConfigError> {
+        let invalid = |name: &str, problem: &str| {
+            ConfigError::invalid("tokens", format!("the header `{name}` {problem}"))
+        };
+        let [usual, ..] = TOKEN_HEADERS;
+        let mut headers = vec![usual];
+        for given in &self.headers {
+            let Ok(name) = HeaderName::try_from(given) else {
+                return Err(invalid(given, "is no header name"));
+            };
+            let is_known = TOKEN_HEADERS.contains(&name);
+            let is_taken = RESERVED.contains(&name.as_str())
+                || RESERVED_PREFIXES
+                    .iter()
+                    .any(|prefix| name.as_str().starts_with(prefix))
+                || ["act-as", "acted-as"]
+                    .iter()
+                    .any(|family| is_of_family(&name, family));
+            if is_taken && !is_known {
+                return Err(invalid(given, "is reserved for something else"));
+            }
+            if !headers.contains(&name) {
+                headers.push(name);
+            }
+        }
+        Ok(headers)
     }
 
     fn audience_of(&self, purpose: Purpose) -> String {
@@ -329,13 +398,28 @@ impl Purpose {
 // === impl Signer ===
 
 impl Signer {
-    /// When a token of this session that is made now is over, in whole seconds, rounded up.
-    pub(crate) fn end_of(&self, purpose: Purpose, session: &Session, now: OffsetDateTime) -> i64 {
-        let end = match purpose {
-            Purpose::Access => session.expires_at.min(now + self.settings.lifetime),
-            Purpose::Refresh | Purpose::Cookie => session.expires_at,
-        };
-        end.unix_timestamp() + i64::from(end.nanosecond() > 0)
+    /// When a token of this session that is made now is over, in whole seconds. The end of a session is rounded up.
+    fn end_of(&self, purpose: Purpose, session: &Session, now: OffsetDateTime) -> i64 {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or_default();
+        let session = session.expires_at;
+        let session = session.unix_timestamp() + i64::from(session.nanosecond() > 0);
+        match purpose {
+            Purpose::Access => session.min(now.unix_timestamp() + seconds(self.settings.lifetime)),
+            Purpose::Refresh => session,
+            // The session decides, and may be extended meanwhile.
+            Purpose::Cookie => session + seconds(cookie::OUTLIVES),
+        }
+    }
+
+    /// From `iat` to `exp` of a token that is made now.
+    pub(crate) fn life_of(
+        &self,
+        purpose: Purpose,
+        session: &Session,
+        now: OffsetDateTime,
+    ) -> Duration {
+        let life = self.end_of(purpose, session, now) - now.unix_timestamp();
+        Duration::from_secs(u64::try_from(life).unwrap_or_default())
     }
 
     pub(crate) fn sign(
@@ -405,7 +489,7 @@ impl Signer {
         if now >= claims.expires_at.saturating_add(leeway) {
             return Err(BadToken::Expired);
         }
-        if claims.issued_at > now.saturating_add(leeway) {
+        if claims.good_from > now.saturating_add(leeway) {
             return Err(BadToken::NotYet);
         }
         Ok(())
@@ -422,6 +506,11 @@ impl Signer {
         }
         self.kept.pin().clear();
         Ok(())
+    }
+
+    /// Where a token may stand beside the actor's own login.
+    pub(crate) fn headers(&self) -> &[HeaderName] {
+        &self.headers
     }
 
     #[cfg(test)]

@@ -101,6 +101,29 @@ fn a_token_lives_for_15_minutes_and_never_longer_than_its_session() {
 }
 
 #[test]
+fn expires_in_is_the_life_of_the_token_at_any_fraction_of_a_second() {
+    let signer = tokens().build(NOON).unwrap();
+    for (millis, life) in [(0, 900), (1, 900), (500, 900), (999, 900)] {
+        let now = NOON + Duration::from_millis(millis);
+        for (end, life) in [(7_200_000, life), (60_000, 60), (60_500, 61)] {
+            let mut session = session();
+            session.expires_at = NOON + Duration::from_millis(end);
+            let token = signer.sign(Purpose::Access, &session, Uuid::nil(), now);
+            let claims: BTreeMap<String, Value> =
+                jsonwebtoken::dangerous::insecure_decode_claims(token.unwrap()).unwrap();
+            let said = claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap();
+            assert_eq!(said, life, "{millis} {end}");
+            let expires_in = signer.life_of(Purpose::Access, &session, now);
+            assert_eq!(
+                expires_in,
+                Duration::from_secs(life.unsigned_abs()),
+                "{millis} {end}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_token_that_was_cut_or_extended_is_no_token() {
     let signer = tokens().build(NOON).unwrap();
     for purpose in [Purpose::Access, Purpose::Refresh] {
@@ -213,6 +236,17 @@ fn claims_and_headers_have_to_be_right_even_with_our_signature() {
         claim("no end", "exp", Value::Null),
         claim("from the future", "iat", after(60)),
         claim("far future overflow", "iat", json!(i64::MAX)),
+        Test {
+            good: true,
+            ..claim("good since now", "nbf", after(0))
+        },
+        Test {
+            good: true,
+            ..claim("good in a moment", "nbf", after(5))
+        },
+        claim("not good yet", "nbf", after(6)),
+        claim("never good", "nbf", json!(i64::MAX)),
+        claim("good from text on", "nbf", json!("2030")),
     ];
     let signer = tokens().build(NOON).unwrap();
     for test in tests {
@@ -336,6 +370,14 @@ fn a_wrong_set_up_fails_before_the_first_request() {
             "long lifetime",
             tokens().access_lifetime(Duration::from_secs(3601)),
         ),
+        ("no header name", tokens().header("im person")),
+        ("an empty name", tokens().header("")),
+        ("a login", tokens().header("Authorization")),
+        ("a cookie", tokens().header("cookie")),
+        ("a browser's own", tokens().header("Sec-Fetch-Site")),
+        ("a proxy's", tokens().header("X-Forwarded-User")),
+        ("a marker", tokens().header("Act-As-Token")),
+        ("ours in answers", tokens().header("Acted-As")),
     ];
     provider();
     for (name, tokens) in tests {
@@ -364,11 +406,17 @@ fn what_is_ours_is_told_by_typ_and_issuer() {
         forged(&json!({"alg": "none", "typ": typ}), &claims)
     };
     for ours in [&token, &refresh, &with("at+jwt", "https://shop.example")] {
-        assert!(signer.is_ours(ours));
+        assert!(signer.is_ours(ours.as_bytes()));
+        // Bytes that are no text make it no one else's.
+        for at in [ours.len(), ours.rfind('.').unwrap()] {
+            let mut broken = ours.clone().into_bytes();
+            broken.insert(at, 0xff);
+            assert!(signer.is_ours(&broken), "{ours} {at}");
+        }
     }
     // From where `typ` is there, a piece is one of ours that was cut.
     for length in 20..token.len() {
-        assert!(signer.is_ours(&token[..length]), "{length}");
+        assert!(signer.is_ours(&token.as_bytes()[..length]), "{length}");
     }
     for others in [
         "",
@@ -378,7 +426,7 @@ fn what_is_ours_is_told_by_typ_and_issuer() {
         &with("at+jwt", "https://sso.example"),
         &with("JWT", "https://shop.example"),
     ] {
-        assert!(!signer.is_ours(others), "{others}");
+        assert!(!signer.is_ours(others.as_bytes()), "{others}");
     }
 }
 

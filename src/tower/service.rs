@@ -17,10 +17,10 @@ use tower_service::Service;
 
 use super::{body::ResponseBody, future::ResponseFuture};
 use crate::{
-    engine::{Admitted, Ask, Engine, Step, Watch},
+    engine::{Admitted, Ask, Concern, Engine, Step, Watch},
     policy::Route,
     rejection::{Rejection, RejectionKind},
-    request::Fault,
+    request::{Fault, may_be_seen},
     words::{ActingAs, BoxError, acted_as},
 };
 
@@ -98,7 +98,11 @@ impl<S> Impersonate<S> {
         let (parts, _) = request.into_parts();
         let engine = &self.engine;
         let rejection = engine.malformed(&parts, fault);
-        reject(engine, rejection, &parts)
+        let mut response = reject(engine, rejection, &parts, false);
+        if engine.tokens.is_cookie_at_fault(&parts.headers) {
+            take_cookie_away(engine, &parts, &mut response);
+        }
+        response
     }
 
     /// For hosts whose pages could lose the marker (rule R20). Out of line, and off by default.
@@ -131,7 +135,22 @@ impl<S> Impersonate<S> {
             }
             Step::Ask(concern) => concern,
         };
-        let engine = engine.clone();
+        self.call_settled(request, concern)
+    }
+
+    /// Asks who sent a request that runs as the actor, before it does (rules R20, S4).
+    fn call_settled<ReqBody, ResBody>(
+        &mut self,
+        request: Request<ReqBody>,
+        concern: Concern,
+    ) -> ResponseFuture<S::Future, ResBody, S::Error>
+    where
+        S: Service<Request<ReqBody>, Response = Response<ResBody>> + Clone + Send + 'static,
+        S::Future: Send + 'static,
+        ReqBody: Send + 'static,
+        ResBody: Send + 'static,
+    {
+        let engine = self.engine.clone();
         // As in `call_marked`.
         let clone = self.inner.clone();
         let mut inner = mem::replace(&mut self.inner, clone);
@@ -139,7 +158,7 @@ impl<S> Impersonate<S> {
             let (parts, body) = request.into_parts();
             if let Err(refusal) = engine.settle_unmarked(&parts, concern).await {
                 let rejection = engine.refused(&parts, None, refusal);
-                return Ok(reject(&engine, rejection, &parts));
+                return Ok(reject(&engine, rejection, &parts, false));
             }
             let response = inner.call(Request::from_parts(parts, body)).await?;
             Ok(response.map(ResponseBody::passed))
@@ -166,8 +185,12 @@ impl<S> Impersonate<S> {
             .classify(&parts.method, parts.uri.path(), &parts.headers);
         if route == Route::Excluded {
             engine.strip_excluded(&mut parts, ask);
+            let is_log_out = engine.is_log_out(&parts);
             let request = Request::from_parts(parts, body);
-            return ResponseFuture::passed(self.inner.call(request));
+            return match is_log_out {
+                true => self.call_settled(request, Concern::LogOut),
+                false => ResponseFuture::passed(self.inner.call(request)),
+            };
         }
         let engine = engine.clone();
         let by_cookie = ask.is_cookie();
@@ -180,12 +203,10 @@ impl<S> Impersonate<S> {
                 Ok(admitted) => admitted,
                 Err(rejection) => {
                     let is_stale = by_cookie && rejection.kind() == RejectionKind::InvalidToken;
-                    let mut response = reject(&engine, rejection, &parts);
-                    // So that it is refused once, and the person gets on as themselves.
-                    if let Some(cleared) =
-                        is_stale.then(|| engine.tokens.cleared_cookie()).flatten()
-                    {
-                        response.headers_mut().append(SET_COOKIE, cleared);
+                    let stays = by_cookie && !is_stale;
+                    let mut response = reject(&engine, rejection, &parts, stays);
+                    if is_stale {
+                        take_cookie_away(&engine, &parts, &mut response);
                     }
                     return Ok(response);
                 }
@@ -229,9 +250,25 @@ fn seal<B>(response: Response<B>, acting_as: ActingAs) -> Response<ResponseBody<
 }
 
 /// The response of a refusal, as the host wants it.
-fn reject<B>(engine: &Engine, rejection: Rejection, parts: &Parts) -> Response<ResponseBody<B>> {
-    let response = engine.answers.respond(rejection, parts, &engine.sources);
+fn reject<B>(
+    engine: &Engine,
+    rejection: Rejection,
+    parts: &Parts,
+    by_cookie: bool,
+) -> Response<ResponseBody<B>> {
+    let answers = &engine.answers;
+    let response = answers.respond(rejection, parts, &engine.sources, by_cookie);
     response.map(ResponseBody::refusal)
+}
+
+/// Refused once, the person gets on as themselves: but only once they were told. What a script or an image of a stale page
+/// asks for is refused each time, or a form of that page would go through next (rule B11).
+fn take_cookie_away<B>(engine: &Engine, parts: &Parts, response: &mut Response<B>) {
+    if let Some(cleared) = engine.tokens.cleared_cookie()
+        && may_be_seen(&parts.headers)
+    {
+        response.headers_mut().append(SET_COOKIE, cleared);
+    }
 }
 
 /// Sends a browser on. 307, so that nothing but the URL changes; and not kept, since it depends on the page that
@@ -246,3 +283,6 @@ fn redirect(to: HeaderValue) -> Response<Bytes> {
     headers.insert(REFERRER_POLICY, same_origin);
     response
 }
+
+#[cfg(all(test, feature = "jwt"))]
+mod tests;

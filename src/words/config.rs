@@ -71,6 +71,17 @@ pub enum ConfigError {
 // === impl ConfigError ===
 
 impl ConfigError {
+    /// The method of [`Builder`](crate::Builder) whose call cannot work; `None` where one is missing altogether.
+    #[must_use]
+    pub fn setting(&self) -> Option<&'static str> {
+        match self {
+            Self::Invalid { setting, .. }
+            | Self::Conflict { setting, .. }
+            | Self::Needs { setting, .. } => Some(setting),
+            Self::NoMarkerSource | Self::HandlersUndecided => None,
+        }
+    }
+
     /// A setting whose value cannot be shown.
     pub(crate) fn invalid(setting: &'static str, problem: impl Into<String>) -> Self {
         Self::Invalid {

@@ -33,6 +33,7 @@ pub use self::{
     user::DirectoryUser,
 };
 pub(crate) use self::{
+    config::shown,
     event::{cut_header, cut_path},
     ids::Ids,
     live::{Live, acted_as},

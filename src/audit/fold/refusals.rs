@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 use time::OffsetDateTime;
 
 use super::{Closed, Slot, Which, is_over};
-use crate::words::{AuditEvent, EventName, Ids, SessionId, UserId};
+use crate::words::{AuditEvent, EventName, Ids, SessionId, Subject, UserId};
 
 /// More kinds of refusals at once than this are not folded but written one by one.
 const MAX_FOLDS: usize = 1_024;
@@ -27,6 +27,9 @@ struct Kind {
     rule: Option<Cow<'static, str>>,
     address: Option<IpAddr>,
     actor: Option<UserId>,
+    /// Of an actor who is known, whom they asked for: another one is no repetition (rule A3). A caller whom nobody knows
+    /// could ask for anyone.
+    subject: Option<Subject>,
     session: Option<SessionId>,
 }
 
@@ -119,6 +122,7 @@ impl Kind {
             rule: event.rule.clone(),
             address: event.address,
             actor: event.actor.clone(),
+            subject: event.subject.clone().filter(|_| event.actor.is_some()),
             session: event.session,
         }
     }

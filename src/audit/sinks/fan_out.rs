@@ -16,8 +16,10 @@ use crate::{
     words::{BoxError, clock::SystemClock, join_all},
 };
 
-/// Writes to several sinks at once, each for at most a second; so
-/// [`audit_timeout`](crate::Builder::audit_timeout) has to be longer than that.
+/// Writes to several sinks at once.
+///
+/// Each may take a second, so [`audit_timeout`](crate::Builder::audit_timeout) has to be longer than that. A sink that
+/// hangs holds each write up for that second, also with [`any`](Self::any).
 ///
 /// ```
 /// use tower_impersonation::audit::{FanOut, MemorySink, TracingSink};
@@ -38,7 +40,11 @@ struct Branch {
 // === impl FanOut ===
 
 impl FanOut {
-    /// Durable means: every sink has it. One that fails holds the trail up.
+    /// How long one sink of several may take.
+    pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
+
+    /// An event is durable when every sink has it. A sink that fails holds the trail up; the others do not get an
+    /// event twice because of it.
     #[must_use]
     pub fn all() -> Self {
         Self {
@@ -47,7 +53,7 @@ impl FanOut {
         }
     }
 
-    /// Durable means: at least one sink has it. Events that another one missed are not brought to it
+    /// An event is durable when at least one sink has it. What another sink has missed is not brought to it
     /// later; a warning in the log says so.
     #[must_use]
     pub fn any() -> Self {
@@ -75,16 +81,13 @@ impl FanOut {
 }
 
 impl Branch {
-    /// How long one sink of several may take.
-    const PATIENCE: Duration = Duration::from_secs(1);
-
     async fn write(&self, events: &[AuditEvent]) -> Result<(), BoxError> {
         match self.missing(events) {
             None => self.write_in_time(events).await?,
             Some(missing) if missing.is_empty() => {}
             Some(missing) => self.write_in_time(&missing).await?,
         }
-        // In place of what was there: those who come again come all together.
+        // In place of what was there: events that come again come all together.
         *self.has() = events.iter().map(AuditEvent::key).collect();
         Ok(())
     }
@@ -98,7 +101,7 @@ impl Branch {
 
     async fn write_in_time(&self, events: &[AuditEvent]) -> Result<(), BoxError> {
         let write = async { self.sink.write(events).await };
-        Ok(guarded(&SystemClock, Self::PATIENCE, write).await?)
+        Ok(guarded(&SystemClock, FanOut::PATIENCE, write).await?)
     }
 
     fn has(&self) -> MutexGuard<'_, HashSet<(Uuid, bool)>> {

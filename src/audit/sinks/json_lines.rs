@@ -108,10 +108,12 @@ impl JsonLines {
     /// without waiting for one:
     ///
     /// ```no_run
-    /// use tokio::signal::unix::{SignalKind, signal};
     /// use tower_impersonation::audit::JsonLines;
     ///
+    /// # #[cfg(unix)]
     /// # async fn run() -> std::io::Result<()> {
+    /// use tokio::signal::unix::{SignalKind, signal};
+    ///
     /// let audit = JsonLines::open("/var/log/shop/audit.jsonl")?;
     /// let reopened = audit.clone();
     /// let mut hangups = signal(SignalKind::hangup())?;

@@ -16,7 +16,23 @@ use crate::{
     words::BoxError,
 };
 
-/// Keeps events in memory, for tests. Clones share them.
+/// Keeps events in memory, all of them, for tests. Clones share them.
+///
+/// ```
+/// use time::macros::datetime;
+/// use tower_impersonation::audit::{AuditEvent, AuditSink, EventName, MemorySink};
+/// use uuid::Uuid;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), tower_impersonation::BoxError> {
+/// let sink = MemorySink::default();
+/// let kept = sink.clone();
+/// let start = AuditEvent::new(Uuid::nil(), datetime!(2026-11-20 12:00 UTC), EventName::Start);
+/// sink.write(&[start.clone()]).await?;
+/// assert_eq!(kept.events(), [start]);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct MemorySink {
     events: Arc<Mutex<Vec<AuditEvent>>>,
@@ -25,7 +41,7 @@ pub struct MemorySink {
 // === impl MemorySink ===
 
 impl MemorySink {
-    /// What was written so far. Call [`Trail::flush`](crate::audit::Trail::flush) before, to have it all.
+    /// What was written so far. Call [`Trail::flush`](crate::audit::Trail::flush) first to see everything.
     #[must_use]
     pub fn events(&self) -> Vec<AuditEvent> {
         let events = self.events.lock();
@@ -43,7 +59,7 @@ impl AuditSink for MemorySink {
     }
 }
 
-/// What an event is told from others by, an intent before its outcome.
+/// Tells an event from all others, and sorts an intent before its outcome.
 type Place = (Uuid, bool);
 
 fn place_of(event: &AuditEvent) -> Place {

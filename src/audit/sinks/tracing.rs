@@ -10,7 +10,16 @@ use crate::{
 /// Writes each event as one `tracing` event: target `tower_impersonation::audit`, level INFO, the whole
 /// event as JSON in the field `event`.
 ///
-/// As durable as what listens to it: put it beside a file or a database with [`FanOut`].
+/// It is as durable as its subscriber: put it beside a file or a database with [`FanOut`](super::FanOut).
+///
+/// ```
+/// use tower_impersonation::audit::{FanOut, JsonLines, TracingSink};
+///
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("audit.jsonl");
+/// let audit = FanOut::all().and(JsonLines::open(path)?).and(TracingSink);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, Default)]
 pub struct TracingSink;
 

@@ -41,8 +41,19 @@ use crate::{
 
 /// The way into the trail. Clones share it.
 ///
-/// The layer and the handle record by themselves; a host needs the trail for
-/// [`flush`](Self::flush) when it shuts down.
+/// The layer and the handle record by themselves. A host needs the trail to [`flush`](Self::flush) it when the server
+/// has shut down:
+///
+/// ```
+/// use tower_impersonation::Impersonation;
+///
+/// async fn run(impersonation: Impersonation, server: impl Future<Output = ()>) {
+///     server.await;
+///     if let Err(error) = impersonation.trail().flush().await {
+///         eprintln!("the end of the trail is not written: {error}");
+///     }
+/// }
+/// ```
 #[derive(Clone)]
 pub struct Trail {
     shared: Arc<Shared>,
@@ -65,7 +76,7 @@ pub enum TrailError {
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct TrailSettings {
-    /// For one write, and for anyone who waits for one.
+    /// For one write, and for everything that waits for one.
     pub(crate) timeout: Duration,
     /// Slots for acted requests and sessions. Refusals have half as many besides.
     pub(crate) queue: usize,
@@ -185,8 +196,8 @@ impl Trail {
     ///
     /// # Cancel safety
     ///
-    /// Once recorded, the event stays recorded, also when this gives up: who called has to record what
-    /// became of it.
+    /// Once recorded, the event stays recorded, also when this gives up: the caller has to record what became of
+    /// the request.
     pub(crate) async fn record_durable(&self, event: AuditEvent) -> Result<(), TrailError> {
         let [slot] = self.slots().await?;
         self.commit(event, slot).await

@@ -214,7 +214,7 @@ impl Entry {
 // === impl Ticket ===
 
 impl Ticket {
-    /// Gives the room back, then tells whoever waits.
+    /// Gives the room back, then tells the waiter.
     pub(super) fn finish(self) {
         drop(self.slot);
         if let Some(done) = self.done {

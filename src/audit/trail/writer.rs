@@ -116,7 +116,7 @@ impl Writer {
 
     fn finish(&mut self) {
         {
-            // Before anyone hears of it, who may ask at once.
+            // Before a waiter hears of it, which may ask at once.
             let mut queue = self.shared.queue();
             queue.failing = false;
             for ticket in &self.tickets {

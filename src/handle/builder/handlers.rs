@@ -4,7 +4,7 @@ use std::future::Future;
 
 use http::{HeaderName, HeaderValue};
 
-use super::Builder;
+use super::{Builder, Part};
 use crate::{
     host::Assume,
     words::{ActingAs, BoxError},
@@ -74,7 +74,8 @@ impl Builder {
     ///     .build()?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
-    pub fn assume_data<T: Clone + Send + Sync + 'static>(self) -> Self {
+    pub fn assume_data<T: Clone + Send + Sync + 'static>(mut self) -> Self {
+        self.needs(Part::Directory, "assume_data", None);
         self.assuming(Assume::data::<T>("assume_data"))
     }
 

@@ -4,14 +4,14 @@ mod check;
 mod handlers;
 mod names;
 
-use std::{fmt, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
+use std::{any::TypeId, fmt, net::IpAddr, num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{Method, Response, request::Parts};
 
 use super::Impersonation;
 use crate::{
-    audit::{AuditSink, Trail, TrailReader, TrailSettings},
+    audit::{AuditSink, FanOut, Trail, TrailReader, TrailSettings},
     engine::{Engine, SessionSettings, Sessions, TokenSettings, Tokens, Watch},
     host::{
         AdminChecker, Assume, Calls, Consent, CredentialIssuer, DirectoryCache, Host, Notifier,
@@ -23,6 +23,7 @@ use crate::{
     words::{
         ConfigError,
         clock::{Clock, SystemClock},
+        shown,
     },
 };
 
@@ -43,6 +44,23 @@ pub struct Builder {
     client: Client,
     watch: Watch,
     answers: Answers,
+    /// What was called and does nothing without another part.
+    needs: Vec<Need>,
+    /// The sink is a [`FanOut`], which takes its time.
+    fans_out: bool,
+}
+
+/// A setting that does nothing without a part.
+struct Need {
+    setting: &'static str,
+    value: Option<String>,
+    part: Part,
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Directory,
+    Sessions,
 }
 
 /// What a host gives.
@@ -72,13 +90,14 @@ struct Paths {
     excluded: Vec<String>,
     protected: Vec<String>,
     reads: Vec<(Method, String)>,
+    log_out: Option<String>,
 }
 
 impl Builder {
-    pub(crate) fn new(checker: Arc<dyn AdminChecker>, audit: Arc<dyn AuditSink>) -> Self {
+    pub(crate) fn new<A: AuditSink>(checker: impl AdminChecker, audit: A) -> Self {
         Self {
             host: Given {
-                checker,
+                checker: Arc::new(checker),
                 directory: None,
                 keep: Duration::from_secs(30),
                 consent: None,
@@ -98,7 +117,7 @@ impl Builder {
                 idle_timeout: Duration::from_secs(30 * 60),
             },
             tokens: TokenSettings::default(),
-            audit,
+            audit: Arc::new(audit),
             trail: TrailSettings {
                 timeout: Duration::from_secs(2),
                 queue: 10_000,
@@ -113,7 +132,17 @@ impl Builder {
             client: Client::default(),
             watch: Watch::default(),
             answers: Answers::default(),
+            needs: Vec::new(),
+            fans_out: TypeId::of::<A>() == TypeId::of::<FanOut>(),
         }
+    }
+
+    fn needs(&mut self, part: Part, setting: &'static str, value: Option<String>) {
+        self.needs.push(Need {
+            setting,
+            value,
+            part,
+        });
     }
 
     /// The users that can be acted as, with their ranks (rule S1). Default: none; then the checker alone
@@ -126,6 +155,7 @@ impl Builder {
     /// How long an answer of the directory that allowed is kept (rule R8). Default: 30 seconds; zero asks
     /// on every acted request.
     pub fn directory_cache(mut self, keep: Duration) -> Self {
+        self.needs(Part::Directory, "directory_cache", Some(shown(&keep)));
         self.host.keep = keep;
         self
     }
@@ -152,6 +182,7 @@ impl Builder {
 
     /// Tells users that someone acts as them, as well as it can. Default: nobody is told.
     pub fn notifier(mut self, notifier: impl Notifier) -> Self {
+        self.needs(Part::Sessions, "notifier", None);
         self.host.notifying = Some(Notifying {
             notifier: Arc::new(notifier),
             mandatory: false,
@@ -161,6 +192,7 @@ impl Builder {
 
     /// The same, and when it fails there is no start: 503.
     pub fn require_notifier(mut self, notifier: impl Notifier) -> Self {
+        self.needs(Part::Sessions, "require_notifier", None);
         self.host.notifying = Some(Notifying {
             notifier: Arc::new(notifier),
             mandatory: true,
@@ -170,6 +202,7 @@ impl Builder {
 
     /// Hands out the subject's own login with each session, in place of acting tokens. Default: none.
     pub fn credential_issuer(mut self, issuer: impl CredentialIssuer) -> Self {
+        self.needs(Part::Sessions, "credential_issuer", None);
         self.host.issuer = Some(Arc::new(issuer));
         self
     }
@@ -219,7 +252,12 @@ impl Builder {
     }
 
     /// Requests to this path and below are never acted (rule R11): passwords, second factors, payment.
-    /// Whole segments; `*` stands for any one. Default: none.
+    /// Whole segments, at most 16; `*` stands for any one. Default: none.
+    ///
+    /// Compared as any router may read the path, also one behind a proxy: percent-decoded once or more, with `//`, dots and
+    /// backslashes folded or not, in any ASCII case, without `;parameters`, an extension, or dots and blanks at the end.
+    /// `/Account//password.json;x` is closed as well. A path with anything of that in it is closed if it has more than 2,048
+    /// bytes or 63 segments.
     pub fn protect(mut self, path: impl Into<String>) -> Self {
         self.paths.protected.push(path.into());
         self
@@ -240,19 +278,54 @@ impl Builder {
     }
 
     /// Where the console of `tower-impersonation-web` is mounted. It is excluded then, and its links lead there. One
-    /// place, without `*`. Default: nowhere; then its links lead to where its router was nested.
+    /// place, without `*`. Needs [`sessions`](Self::sessions). Default: nowhere; then its links lead to where its router
+    /// was nested.
     ///
     /// ```
     /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # use tower_impersonation::session::MemorySessions;
     /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
     /// let impersonation = Impersonation::builder(checker, MemorySink::default())
     ///     .handlers_read_acting_as()
+    ///     .sessions(MemorySessions::new())
     ///     .console_path("/admin/impersonation")
     ///     .build()?;
     /// # Ok::<(), tower_impersonation::ConfigError>(())
     /// ```
     pub fn console_path(mut self, path: impl Into<String>) -> Self {
-        self.answers.places.console = Some(path.into());
+        let path = path.into();
+        self.needs(Part::Sessions, "console_path", Some(shown(&path)));
+        self.answers.places.console = Some(path);
+        self
+    }
+
+    /// Where the host logs people out. A request to this path ends all sessions of whoever sent it
+    /// ([`AdminLogout`](crate::session::EndedReason::AdminLogout), rule S4) and goes on to the host's handler, so that the
+    /// handler need not call [`Impersonation::log_out`]. It is excluded then. One place, without `*`; of any method but
+    /// `HEAD`, `OPTIONS` and `TRACE`, and none that a browser sends ahead. Needs [`sessions`](Self::sessions). Default:
+    /// nowhere.
+    ///
+    /// A session that cannot be ended keeps the person logged in: the request is refused with 503. Whoever can make a
+    /// browser log out can end its sessions: let the handler take `POST` only, and from pages of its own.
+    ///
+    /// Costs: the path of each unmarked request is compared; on a log-out the checker and the store are asked.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # use tower_impersonation::session::MemorySessions;
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// let impersonation = Impersonation::builder(checker, MemorySink::default())
+    ///     .handlers_read_acting_as()
+    ///     .sessions(MemorySessions::new())
+    ///     .log_out_path("/logout")
+    ///     .build()?;
+    /// # Ok::<(), tower_impersonation::ConfigError>(())
+    /// ```
+    pub fn log_out_path(mut self, path: impl Into<String>) -> Self {
+        let path = path.into();
+        self.needs(Part::Sessions, "log_out_path", Some(shown(&path)));
+        self.watch.log_out = true;
+        self.paths.log_out = Some(path);
         self
     }
 
@@ -377,7 +450,7 @@ impl Builder {
     /// Whoever has an active session changes nothing as themselves meanwhile, outside of
     /// [excluded](Self::exclude) paths: an unmarked request that may change something is refused with 409
     /// [`MarkerMissing`](crate::RejectionKind::MarkerMissing) (rule R20). It could come from a page that lost
-    /// its marker. Default: off. Without [`sessions`](Self::sessions) it does nothing.
+    /// its marker. Default: off. Needs [`sessions`](Self::sessions).
     ///
     /// What may change something is decided as for acted requests: not the
     /// [routes listed as reads](Self::read_route), but WebSockets and overridden methods. Set
@@ -400,14 +473,14 @@ impl Builder {
     /// # Ok::<(), tower_impersonation::ConfigError>(())
     /// ```
     pub fn refuse_unmarked_writes(mut self) -> Self {
+        self.needs(Part::Sessions, "refuse_unmarked_writes", None);
         self.watch.writes = true;
         self
     }
 
     /// Whoever types a URL without the marker, outside of [excluded](Self::exclude) paths, is done: that ends
     /// their sessions ([`MarkerRemoved`](crate::session::EndedReason::MarkerRemoved)), and the page is their
-    /// own (rule R20). Default: off; then it leaves only that tab. Without [`sessions`](Self::sessions) it does
-    /// nothing.
+    /// own (rule R20). Default: off; then it leaves only that tab. Needs [`sessions`](Self::sessions).
     ///
     /// A bookmark, and a link from another program, count as typed; links on pages do not. Only browsers that
     /// send `Sec-Fetch-Site` can tell, which all do over HTTPS. One that asks ahead while an address is being
@@ -429,24 +502,28 @@ impl Builder {
     /// # Ok::<(), tower_impersonation::ConfigError>(())
     /// ```
     pub fn end_when_marker_removed(mut self) -> Self {
+        self.needs(Part::Sessions, "end_when_marker_removed", None);
         self.watch.typed = true;
         self
     }
 
     /// Active sessions per actor (rule S2). Default: 1.
     pub fn max_active(mut self, sessions: usize) -> Self {
+        self.needs(Part::Sessions, "max_active", Some(shown(&sessions)));
         self.session_settings.limits.active = sessions;
         self
     }
 
     /// A start ends the session that stands in its way. Default: it is refused with 409 (rule S2).
     pub fn replace_active(mut self) -> Self {
+        self.needs(Part::Sessions, "replace_active", None);
         self.session_settings.limits.replace = true;
         self
     }
 
     /// Starts per actor within any 60 minutes (rule S3). Default: 10.
     pub fn starts_per_hour(mut self, starts: u32) -> Self {
+        self.needs(Part::Sessions, "starts_per_hour", Some(shown(&starts)));
         self.session_settings.limits.starts_per_hour = starts;
         self
     }
@@ -454,12 +531,14 @@ impl Builder {
     /// The longest session, and the length of one that asks for none (rule S4). Default: 2 hours.
     /// [`Grant::with_max_lifetime`](crate::Grant::with_max_lifetime) narrows it per actor.
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
+        self.needs(Part::Sessions, "max_lifetime", Some(shown(&lifetime)));
         self.session_settings.max_lifetime = lifetime;
         self
     }
 
     /// A session ends after this time without an acted request (rule S4). Default: 30 minutes.
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.needs(Part::Sessions, "idle_timeout", Some(shown(&idle)));
         self.session_settings.idle_timeout = idle;
         self
     }
@@ -495,21 +574,28 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] that names the setting.
+    /// A [`ConfigError`] that names the setting and its value, and the one that it disagrees with.
     pub fn build(self) -> Result<Impersonation, ConfigError> {
         let sources = self.checked_sources()?;
         let routes = self.checked_routes()?;
         self.check_places()?;
         self.check_numbers()?;
         self.check_handlers()?;
+        self.check_needs()?;
+        self.check_paths()?;
         let has_sessions = self.sessions.is_some();
         let clock = self.host.calls.clock.clone();
+        let tokens = Tokens::build(self.tokens, &sources, has_sessions, &*clock)?;
         Ok(Impersonation::new(Engine {
             sources,
             routes,
             client: self.client,
             watch: self.watch.in_effect(has_sessions),
-            tokens: Tokens::build(self.tokens, has_sessions, &*clock)?,
+            log_out: self
+                .paths
+                .log_out
+                .map(|path| path.trim_end_matches('/').into()),
+            tokens,
             host: Host {
                 checker: self.host.checker,
                 directory: self

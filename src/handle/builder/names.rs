@@ -1,47 +1,6 @@
 //! Names that a marker cannot have.
 
-/// Header names that mean something else, that a browser or a proxy sets by itself, or that a page may set
-/// on requests to another site without being asked (`Accept-Language`, `Range`): a marker in a header is
-/// trusted because no link and no form can send it (rule R5).
-pub(super) const RESERVED: &[&str] = &[
-    "accept",
-    "authorization",
-    "cache-control",
-    "connection",
-    "cookie",
-    "date",
-    "expect",
-    "forwarded",
-    "host",
-    "impersonation-token",
-    "keep-alive",
-    "origin",
-    "pragma",
-    "range",
-    "referer",
-    "set-cookie",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "user-agent",
-    "upgrade-insecure-requests",
-    "via",
-    "x-method-override",
-    "x-real-ip",
-    "x-request-id",
-];
-/// Families of them.
-pub(super) const RESERVED_PREFIXES: &[&str] = &[
-    "accept-",
-    "access-control-",
-    "content-",
-    "if-",
-    "proxy-",
-    "sec-",
-    "x-forwarded-",
-    "x-http-method",
-];
+pub(super) use crate::request::{RESERVED, RESERVED_PREFIXES};
 
 /// What the queries of the control API and of the console are made of: a marker of such a name would be taken out of
 /// them, as out of every request (rule R9).

@@ -84,6 +84,16 @@ fn r10_a_listed_read_is_this_method_on_exactly_this_path() {
         (Method::POST, "/orders/7%2fpay/search", Route::Write),
         (Method::POST, r"/orders/7\pay/search", Route::Write),
         (Method::POST, "/orders/7%5cpay/search", Route::Write),
+        (Method::POST, "/orders/7%252fpay/search", Route::Write),
+        (Method::POST, "/orders/..;x/search", Route::Write),
+        (Method::POST, "/orders/;x/search", Route::Write),
+        (Method::POST, "/orders/7%00/search", Route::Write),
+        (Method::POST, "/orders/7%3fpay/search", Route::Write),
+        (Method::POST, "/search.json", Route::Write),
+        (Method::POST, "/search;x", Route::Write),
+        // All routers agree on these.
+        (Method::POST, "/orders/7;x/search", Route::Read),
+        (Method::POST, "/orders/7.json/search", Route::Read),
     ];
     for (method, path, route) in tests {
         assert_eq!(classify(&routes, &method, path), route, "{method} {path}");
@@ -139,6 +149,44 @@ fn r11_a_protected_route_is_one_in_every_spelling() {
         "/users/7/factors/totp",
         "/users/%2e/factors",
         "//users/7/factors",
+        // In any case, with parameters, an extension, dots and blanks at the end.
+        "/Account/Password",
+        "/ACCOUNT/PASSWORD/NEW",
+        "/account/passwor%44",
+        "/account/password;",
+        "/account/password;jsessionid=1",
+        "/account;x=1/password",
+        "/;x/account/password",
+        "/account/.;x/password",
+        "/account/x/..;/password",
+        "/account/x/..;y=%2f/password",
+        "/x;%2f/..;/account/password",
+        "/account/password%3bx",
+        "/account/password.",
+        "/account/password...",
+        "/account/password%20",
+        "/account/password%20.",
+        "/account/%20password",
+        "/account./password",
+        "/account%2e/password",
+        "/account/x/..%20/password",
+        "/account/x/...%2f../password/",
+        "/account/password.json",
+        "/account/password.json;x",
+        "/account/password%2ejson",
+        "/account.php/password",
+        "/account/password%00",
+        "/account/password%00.html",
+        "/account/password%0a",
+        "/account/password%0d%0aX: 1",
+        "/account/password%3fx",
+        "/account/password%23x/y",
+        "/account/password%2500",
+        // However often it was encoded.
+        "/account/%25252570assword",
+        "/account%2525252fpassword",
+        "/account/%%37%30assword",
+        "/account/pass%77%6Frd%2ejson",
         "/users/a%2fb/factors",
         "/users/a%2fb/%66actors",
         r"//users/a\b/factors",
@@ -162,8 +210,18 @@ fn r11_a_protected_route_is_one_in_every_spelling() {
         "/account/x/password",
         "/accounts/password",
         "/x/account/password",
-        "/Account/Password",
         "/account/pass%20word",
+        "/account/password%20hint",
+        "/account/password%2dhint",
+        "/account/.password",
+        "/account/my.password",
+        "/account/x;/password",
+        "/account/x;y=/account/password",
+        "/account/x%2fpassword",
+        "/account;password",
+        "/account;/x/password",
+        "/orders/%61ccount",
+        "/orders?/account/password",
         "/users/factors",
         "/users//factors",
         "/users/7/x/factors",
@@ -190,6 +248,10 @@ fn r12_no_spelling_widens_an_excluded_prefix() {
         "/admin/users/../users",
         "/tenants/7/admin",
         "/tenants/a%20b/admin/x",
+        "/admin/users/a.json",
+        "/admin/users;x=1/7",
+        "/admin/users/a%00b",
+        "/tenants/7;x/admin",
     ];
     for path in excluded {
         for method in [Method::GET, Method::POST] {
@@ -233,6 +295,23 @@ fn r12_no_spelling_widens_an_excluded_prefix() {
         "/tenants/%2e%2e/admin",
         "/tenants/7%2fx/admin",
         r"/tenants/7\x/admin",
+        "/ADMIN/users",
+        "/admin.",
+        "/admin./users",
+        "/admin.json",
+        "/admin%20/users",
+        "/admin;x/users",
+        "/admin/..;/orders",
+        "/admin/..;x=1/orders",
+        "/admin/..%20/orders",
+        "/admin/..%00/orders",
+        "/admin/.../orders",
+        "/admin/%25252e%2525252e/orders",
+        "/admin/;x/../../orders",
+        "/tenants/;x/admin",
+        "/tenants/%20/admin",
+        "/tenants/7%00/admin",
+        "/tenants/7%3f/admin",
     ];
     for path in acted {
         assert_eq!(classify(&routes, &Method::GET, path), Route::Read, "{path}");
@@ -304,6 +383,13 @@ fn r11_patterns_are_plain_paths() {
         "/users/<id>",
         "/files/*rest",
         "/files/**",
+        // Nobody could tell which part of them is the name.
+        "/a;b",
+        "/a\0",
+        "/a ",
+        "/ a",
+        // More than anyone means.
+        "/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a",
     ];
     for path in bad {
         assert!(PathPattern::parse(path).is_none(), "{path}");
@@ -312,18 +398,27 @@ fn r11_patterns_are_plain_paths() {
 }
 
 #[test]
-fn r10_opening_a_web_socket_is_a_write() {
+fn r10_any_upgrade_but_h2c_is_a_write() {
     let routes = Routes::default();
-    let tests = [
-        ("websocket", Route::Write),
-        ("WebSocket", Route::Write),
-        ("h2c, websocket", Route::Write),
-        ("h2c", Route::Read),
+    let tests: [(&[&[u8]], Route); 11] = [
+        (&[b"websocket"], Route::Write),
+        (&[b"WebSocket"], Route::Write),
+        (&[b"h2c, websocket"], Route::Write),
+        (&[b"h2c", b"websocket"], Route::Write),
+        (&[b"TLS/1.0"], Route::Write),
+        (&[b"connect-udp"], Route::Write),
+        (&[b"web\xffsocket"], Route::Write),
+        (&[b""], Route::Write),
+        (&[b"h2c"], Route::Read),
+        (&[b"H2C "], Route::Read),
+        (&[], Route::Read),
     ];
-    for (upgrade, expected) in tests {
+    for (upgrades, expected) in tests {
         let mut headers = HeaderMap::new();
-        headers.insert("upgrade", HeaderValue::from_static(upgrade));
+        for upgrade in upgrades {
+            headers.append("upgrade", HeaderValue::from_bytes(upgrade).unwrap());
+        }
         let route = routes.classify(&Method::GET, "/chat", &headers);
-        assert_eq!(route, expected, "{upgrade}");
+        assert_eq!(route, expected, "{upgrades:?}");
     }
 }

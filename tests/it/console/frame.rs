@@ -338,9 +338,5 @@ async fn another_site_changes_nothing() {
     assert_eq!(active.len(), 1);
     assert_eq!(active[0].expires_at, NOON + MINUTE * 120);
     let trail = console.desk.trail().await;
-    assert!(
-        trail
-            .iter()
-            .any(|line| line.starts_with("denied - - cross_site"))
-    );
+    assert!(trail.iter().any(|line| line.contains(" cross_site")));
 }

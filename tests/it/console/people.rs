@@ -92,7 +92,6 @@ async fn people_come_in_pages_and_states() {
     );
     let none = Impersonation::builder(checker, MemorySink::default())
         .handlers_read_acting_as()
-        .console_path(MOUNT)
         .build();
     let desk = desk();
     let none = Console {

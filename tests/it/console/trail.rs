@@ -138,7 +138,7 @@ async fn the_csv_is_what_the_page_shows() {
     let lines: Vec<&str> = csv.html.lines().collect();
     assert_eq!(lines.len(), 2);
     assert!(
-        lines[1].contains(",ada,ines,") && lines[1].contains(",'=cmd(),"),
+        lines[1].contains(",\"ada\",\"ines\",") && lines[1].contains(",\"'=cmd()\","),
         "{}",
         lines[1]
     );

@@ -155,7 +155,7 @@ async fn the_trail_is_read_page_by_page_and_exported_whole() {
     );
     let mut rows = csv::Reader::from_reader(export.text.as_bytes());
     let columns = "id time name actor subject session reason access method path route status outcome rule count \
-                   address user_agent request_id";
+                   address user_agent request_id by";
     assert_eq!(
         rows.headers().unwrap(),
         columns.split_whitespace().collect::<Vec<_>>()

@@ -44,7 +44,7 @@ async fn start_current_and_stop_have_every_field_and_null_of_the_contract() {
     let ended = api.call("delete", "ada", "/", None).await.ok();
     assert_eq!(
         ended,
-        json!({"success": true, "message": "Impersonation ended"})
+        json!({"success": true, "message": "Impersonation ended", "stored": true})
     );
     assert_eq!(
         api.get("ada", "/").await.ok(),

@@ -33,9 +33,6 @@ async fn s5_a_stop_may_name_one_of_ones_own_sessions_and_nobody_elses() {
             let refused = api.call(method, "ada", path, Some(body)).await;
             assert_eq!(refused.refusal(), nothing, "{method}");
         }
-        let body = json!({"session_id": "the other one"});
-        let (status, error) = api.call(method, "ada", path, Some(body)).await.refusal();
-        assert!(status == 400 && error.contains("`session_id`"), "{error}");
     }
     assert_eq!(active().await, ["ines", "mia", "otto"]);
 
@@ -62,7 +59,16 @@ async fn s5_a_stop_may_name_one_of_ones_own_sessions_and_nobody_elses() {
 
 #[tokio::test]
 async fn s5_a_stop_without_a_name_ends_all_of_ones_own() {
-    for body in [None, Some(json!({})), Some(json!({"session_id": null}))] {
+    // Nor does it matter whether the body can be read: stop stops.
+    let bodies = [
+        None,
+        Some(json!({})),
+        Some(json!({"session_id": null})),
+        Some(json!({"session_id": "x"})),
+        Some(json!({"session_id": 7})),
+        Some(json!([])),
+    ];
+    for body in bodies {
         let api = Api::with(|builder| builder.max_active(2)).await;
         for (who, whom) in [("ada", "ines"), ("ada", "otto"), ("abe", "mia")] {
             api.start(who, whom).await;
@@ -93,13 +99,11 @@ async fn a_form_that_finds_nothing_left_to_end_leads_out_all_the_same() {
     api.desk.cast.dismiss("ada");
     leads_out().await;
 
-    // Programs are told; and what is wrong is wrong in a form, too.
+    // Programs are told.
     let told = api.call("post", "ada", "/end", None).await;
     assert_eq!(told.code(), "no_active_session");
     let accepting = with(form("ada", "/end", ""), &[("accept", "application/json")]);
     assert_eq!(api.send(accepting).await.code(), "no_active_session");
-    let wrong = api.send(form("ada", "/end", "session_id=x")).await;
-    assert_eq!(wrong.code(), "invalid_request");
     let nobody = api.send(form("", "/end", "")).await;
     assert_eq!(nobody.code(), "unauthenticated");
 }
@@ -147,7 +151,7 @@ async fn a_session_is_ended_by_its_actor_or_by_right() {
     api.call("delete", "ada", &path, None).await.ok();
     let trail = api.desk.trail().await;
     assert!(
-        trail.contains(&"end root ines session_revoked".to_owned()),
+        trail.contains(&"end ada ines session_revoked".to_owned()),
         "{trail:?}"
     );
     assert!(

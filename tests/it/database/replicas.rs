@@ -60,9 +60,9 @@ impl Desks {
         }
     }
 
-    /// Each for sessions and for roles.
+    /// One connection each, for sessions and roles.
     async fn listening(&self) {
-        let listening = async { while self.listeners().await < 4 {} };
+        let listening = async { while self.listeners().await < 2 {} };
         timeout(SOON, listening).await.expect("both listen");
     }
 
@@ -275,7 +275,7 @@ async fn s9_without_news_the_other_refuses_all_the_same() {
             .fetch_one(&desks.database.pool)
             .await
             .unwrap();
-        assert_eq!(cut, 4);
+        assert_eq!(cut, 2);
         end(&desks.one, way).await;
         assert_eq!(refused(&desks.two).await.status, StatusCode::FORBIDDEN);
     }

@@ -324,5 +324,6 @@ async fn the_desk_offers_whom_one_may_act_as() {
     );
     let events = desk.close().await;
     let end = json!({"name": "impersonation.end", "session": id, "reason": "session_revoked"});
-    assert_eq!(only(&events, &end)["actor"], "root");
+    let end = only(&events, &end);
+    assert_eq!((&end["actor"], &end["by"]), (&json!("ada"), &json!("root")));
 }

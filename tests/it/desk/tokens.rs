@@ -35,7 +35,8 @@ async fn r2_a_token_acts_as_bearer_until_stop_and_no_longer() {
     assert_eq!(me["acting_as"]["actor"], "ada");
     assert_eq!(me["acting_as"]["session_id"], session);
 
-    // Beside a sign-in it is the token that counts, and the excluded pages see neither.
+    // Beside a sign-in it is the token that counts. What is excluded is not acted; there the token says whose session
+    // it is, and no more.
     let login = desk
         .call("", Method::POST, "/login")
         .form(&[("user", "root")]);
@@ -46,7 +47,9 @@ async fn r2_a_token_acts_as_bearer_until_stop_and_no_longer() {
         call.header("authorization", &authorization).send()
     };
     assert_eq!(beside("/api/me").await.json()["id"], "ines");
-    assert_eq!(beside("/impersonation").await.status, 401);
+    let current = beside("/impersonation").await;
+    assert_eq!(current.json()["session"]["id"], session);
+    assert_eq!(beside("/impersonation/sessions").await.status, 401);
     let order = desk.call("", Method::POST, "/api/orders");
     let order = order.header("authorization", &authorization);
     let order = order.json(json!({"item": "Bamboo whisk"})).send().await;

@@ -183,7 +183,7 @@ async fn r8_a_session_that_ends_while_its_request_is_under_way_runs_no_handler()
         let world = World::default();
         let loading = world.clone();
         let desk = Desk::within(world, &MemorySessions::new(), true, |b| {
-            b.directory_cache(Duration::ZERO).assume(move |_| {
+            b.directory_cache(Duration::ZERO).assume_new(move |_| {
                 let world = loading.clone();
                 async move { world.at("assume", "").await.map(|()| None::<Login>) }
             })

@@ -6,7 +6,9 @@ use http::StatusCode;
 use tower_impersonation::{MemoryConsents, RejectionKind, session::MemorySessions};
 
 use super::Login;
-use crate::support::{Desk, How, MINUTE, NOON, Watched, World, desk, get, id, post, sessionless};
+use crate::support::{
+    ADMIN, Desk, How, MINUTE, NOON, Watched, World, desk, get, id, post, sessionless,
+};
 
 #[tokio::test]
 async fn r13_whatever_does_not_answer_refuses() {
@@ -33,7 +35,7 @@ async fn r13_whatever_does_not_answer_refuses() {
             let desk = Desk::within(world, &MemorySessions::new(), true, |b| {
                 b.require_consent(consents)
                     .directory_cache(Duration::ZERO)
-                    .assume(move |_| {
+                    .assume_new(move |_| {
                         let world = loading.clone();
                         async move { world.at("assume", "").await.map(|()| None::<Login>) }
                     })
@@ -95,7 +97,12 @@ async fn r13_a_session_that_cannot_be_ended_acts_no_more_all_the_same() {
 
         let reply = desk.send_slowly(get("ada", "/?as=ines")).await;
 
-        assert_eq!(reply.kind, Some(RejectionKind::Unavailable));
+        // This process refuses it from now on, and asks the store until it holds (rule S5).
+        assert_eq!(reply.kind, Some(RejectionKind::SessionEnded));
+        assert_eq!(desk.echo.calls(), 0);
+        desk.cast.hire("ada", ADMIN);
+        let reply = desk.send_slowly(get("ada", "/?as=ines")).await;
+        assert_eq!(reply.kind, Some(RejectionKind::NoSession));
         assert_eq!(desk.echo.calls(), 0);
     }
 }

@@ -68,8 +68,9 @@ async fn r5_a_marker_in_the_url_is_refused_from_other_sites() {
         );
         if case.refused {
             assert_eq!(reply.status, StatusCode::FORBIDDEN);
-            assert_eq!(desk.world.count("identify"), 0, "nobody is asked");
-            assert_eq!(desk.trail().await, ["denied - ines cross_site"]);
+            // Asked for the trail alone, when the refusal is decided.
+            assert_eq!(desk.world.count("authorize"), 0, "nobody is asked whether");
+            assert_eq!(desk.trail().await, ["denied ada ines cross_site"]);
         }
     }
 }

@@ -25,7 +25,7 @@ pub(crate) use self::{
     host::{ADMIN, Staff, customer},
     http::{Req, ask, fetch, get, parts, post, serve, with},
     time::{MINUTE, NOON, poll_once, settle, still_waits},
-    trail::{LateReader, is_taken_back, line},
+    trail::{LateReader, is_taken_back, line, told},
     watched::Watched,
     world::{How, World},
 };

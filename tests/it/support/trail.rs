@@ -57,3 +57,15 @@ pub(crate) fn is_taken_back(events: &[AuditEvent], start: &AuditEvent) -> bool {
         .iter()
         .any(|event| event.name == EventName::Denied && event.session == start.session)
 }
+
+/// How many things the lines tell that hold `what`: repeated ones are folded into one line with a count (rule A4).
+pub(crate) fn told(trail: &[String], what: &str) -> u64 {
+    let told = trail.iter().filter(|line| line.contains(what));
+    let count = |line: &String| {
+        let count = line
+            .rsplit_once(" x")
+            .and_then(|(_, count)| count.parse().ok());
+        count.unwrap_or(1)
+    };
+    told.map(count).sum()
+}

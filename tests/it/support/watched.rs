@@ -96,6 +96,11 @@ impl SessionStore for Watched<MemorySessions> {
         self.inner.end_due(now, limit).await
     }
 
+    async fn spend(&self, id: SessionId, token: uuid::Uuid) -> Result<bool, BoxError> {
+        self.world.at("spend", "").await?;
+        self.inner.spend(id, token).await
+    }
+
     async fn touch(&self, id: SessionId, seen_at: OffsetDateTime) -> Result<(), BoxError> {
         self.world.at("touch", "").await?;
         self.inner.touch(id, seen_at).await

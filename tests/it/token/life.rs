@@ -45,7 +45,7 @@ async fn a_token_acts_alone_and_beside_a_login_until_its_session_is_stopped() {
         trail.contains(&"request ada ines POST /orders intent".to_owned()),
         "{trail:?}"
     );
-    assert_eq!(trail.last().unwrap(), "denied ada ines invalid_token");
+    assert_eq!(trail.last().unwrap(), "denied ada ines invalid_token x1");
     assert!(desk.row(&session).await.ended_at.is_some());
 }
 

@@ -108,12 +108,10 @@ async fn r4_without_a_session_behind_it_what_a_marked_page_sends_is_refused() {
         desk.trail().await,
         [
             "denied ada ines no_session",
-            "denied ada ines no_session",
-            "denied ada ines no_session",
             "start ada ines",
             "end ada ines manual",
-            "denied ada ines no_session",
             "denied - ines unauthenticated",
+            "denied ada ines no_session x3",
         ]
     );
 }

@@ -7,7 +7,7 @@ use tower_impersonation::{
 };
 
 use super::{DOCUMENT, FROM_INES, HTML, Headers, NAVIGATE, SAME_ORIGIN, sent, sticky};
-use crate::support::{Reply, desk_with};
+use crate::support::{Reply, desk_with, told};
 
 fn location(reply: &Reply) -> &str {
     reply.headers[header::LOCATION].to_str().unwrap()
@@ -27,7 +27,7 @@ fn r2_the_sticky_marker_needs_one_in_the_url() {
     assert!(
         matches!(
             error,
-            ConfigError::Invalid {
+            ConfigError::Conflict {
                 setting: "sticky_marker",
                 ..
             }
@@ -231,14 +231,7 @@ async fn r4_a_page_that_would_be_too_long_for_a_referer_is_refused() {
     assert_eq!(refused.kind, Some(RejectionKind::MalformedMarker));
     assert_eq!(desk.echo.calls(), 2);
     let denied = "denied - ines malformed_marker".to_owned();
-    assert_eq!(
-        desk.trail()
-            .await
-            .iter()
-            .filter(|line| **line == denied)
-            .count(),
-        3
-    );
+    assert_eq!(told(&desk.trail().await, &denied), 3);
 
     // What a script asks for is no page, an excluded one is the actor's own, and without the setting nothing is lost.
     let call = sent(

@@ -62,7 +62,15 @@ async fn r1_the_settings_do_not_need_each_other() {
     type Set = fn(Builder) -> Builder;
     let cases: [(Set, [bool; 3]); 3] = [
         (Builder::sticky_marker, [true, false, false]),
-        (Builder::refuse_unmarked_writes, [false, true, false]),
+        (
+            // A session has to be ended somewhere.
+            |builder| {
+                builder
+                    .control_path("/impersonation")
+                    .refuse_unmarked_writes()
+            },
+            [false, true, false],
+        ),
         (Builder::end_when_marker_removed, [false, false, true]),
     ];
     for (set, [redirected, refused, ended]) in cases {

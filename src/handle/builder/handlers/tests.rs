@@ -186,7 +186,7 @@ fn r14_nothing_is_built_until_somebody_decides_what_handlers_see() {
     }
     // The short way has decided, and its docs say how.
     let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
-    drop(ImpersonationLayer::new(checker, TracingSink));
+    let _layer = ImpersonationLayer::new(checker, TracingSink);
 }
 
 #[test]
@@ -375,7 +375,9 @@ async fn r14_what_was_not_there_is_refused_and_the_log_names_it() {
         Test {
             name: "an Option of it",
             site: Site::with(|builder| builder.assume(|_| async { Ok(Some(Record(7))) })),
-            and: |request| drop(request.extensions_mut().insert(Some(Record(1)))),
+            and: |request| {
+                request.extensions_mut().insert(Some(Record(1)));
+            },
             logged: "but the request has a `core::option::Option<",
         },
         Test {
@@ -493,4 +495,66 @@ async fn r9_handlers_that_look_see_no_marker_and_no_change() {
         ..Seen::default()
     };
     assert_eq!((status, seen), (StatusCode::OK, Some(expected)));
+}
+
+/// An acting token is a login of its own: beside it nobody need be signed in, and then nothing of the actor's is there to
+/// be replaced.
+#[cfg(feature = "jwt")]
+#[tokio::test]
+async fn r14_beside_an_acting_token_alone_there_is_nothing_to_replace() {
+    use crate::{StartRequest, checker_async_fn, session::MemorySessions, token::Tokens};
+
+    let _ = jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER.install_default();
+    let checker = checker_async_fn(
+        |parts| {
+            let id = parts.extensions.get::<UserId>().cloned();
+            async move {
+                Ok(id.map_or(Caller::Anonymous, |id| {
+                    Caller::Admin(Actor::new(id, Rank(20)))
+                }))
+            }
+        },
+        |_, _, _| async { Ok(Decision::Allow(Grant::read_only())) },
+    )
+    .actor_by_id(|id| async move { Ok(Some(Actor::new(id, Rank(20)))) });
+    let trail = MemorySink::default();
+    let impersonation = Impersonation::builder(checker, trail.clone())
+        .sessions(MemorySessions::new())
+        .tokens(Tokens::hs256("shop", "shop", "1", &[7; 32]))
+        .assume(subject_as_user)
+        .build()
+        .unwrap();
+    let site = Site {
+        impersonation,
+        seen: Arc::default(),
+        trail,
+    };
+    let (parts, _) = request("/").into_parts();
+    let start = StartRequest::new("ines".parse().unwrap(), "ticket 1");
+    let started = site.impersonation.start(&parts, start).await.unwrap();
+    let credentials = site.impersonation.hand_out(&started).await.unwrap();
+    let token = credentials.access_token.unwrap();
+    let with_token = || {
+        Request::get("/")
+            .header(AUTHORIZATION, format!("Bearer {token}"))
+            .body(String::new())
+            .unwrap()
+    };
+
+    let (status, seen) = site.send(with_token()).await;
+    assert_eq!(status, StatusCode::OK);
+    assert_eq!(seen.unwrap().user, Some(User("ines")));
+
+    // With a login of the actor's beside it, the same is a mistake.
+    let mut both = with_token();
+    let ada: UserId = "ada".parse().unwrap();
+    both.extensions_mut().insert(ada);
+    let ((status, seen), log) = logged(site.send(both)).await;
+    assert_eq!((status, seen), (StatusCode::SERVICE_UNAVAILABLE, None));
+    assert!(log.contains("but the request has none"), "{log}");
+    // And with their user in another type it is one in any case.
+    let mut shared = with_token();
+    shared.extensions_mut().insert(Arc::new(User("ada")));
+    let (status, seen) = site.send(shared).await;
+    assert_eq!((status, seen), (StatusCode::SERVICE_UNAVAILABLE, None));
 }

@@ -6,7 +6,7 @@ use tower_impersonation::{Access, Builder, StartRequest, session::EndedReason};
 use super::{BOTH, ODD, STRICT, Site, elsewhere, is_at};
 use crate::support::{
     browser::{Browser, PATIENCE, Set, browse},
-    parts, subject,
+    parts, subject, told,
 };
 
 const NO_SCRIPT: &str =
@@ -303,10 +303,8 @@ async fn r20_where_the_script_is_blocked_a_write_is_refused_and_not_run_as_the_a
         is_at(&browser, "/home", "themselves").await;
         assert_eq!(site.ended().await, (vec![EndedReason::Manual], 0));
         let trail = site.trail().await;
-        let missing = trail
-            .iter()
-            .filter(|line| *line == "denied ada - marker_missing");
-        assert_eq!(missing.count(), 2, "{trail:?}");
+        let missing = told(&trail, "denied ada - marker_missing");
+        assert_eq!(missing, 2, "{trail:?}");
     })
     .await;
 }

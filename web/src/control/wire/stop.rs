@@ -10,8 +10,8 @@ use super::read::parse_session;
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(title = "Stop", examples(json!({"session_id": "019aa0f3-5c00-7000-8000-000000000001"})))]
 pub(in crate::control) struct StopFields {
-    /// Only this one of one's own sessions. Default: all of them.
-    #[schema(value_type = Option<Uuid>)]
+    /// Only this one of one's own sessions. Default, and for whatever is no id: all of them.
+    #[schema(value_type = Option<Value>)]
     session_id: Option<String>,
 }
 
