@@ -40,6 +40,14 @@ pub trait News<D: SessionDialect>: Send + Sync + 'static {
 
     /// Whether everything comes in now.
     fn is_complete(&self) -> bool;
+
+    /// Waits until no other process serves from memory what this one has just changed by a connection of `reserve`
+    /// (rule S9).
+    fn heard_by_all(
+        &self,
+        reserve: &Reserve<D>,
+        listeners: &Arc<ChangeListeners>,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// The statements about sessions, as a database says them.

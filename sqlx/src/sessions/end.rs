@@ -25,7 +25,7 @@ impl<D: SessionDialect> SqlSessions<D> {
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, sqlx::Error> {
         let ended = row::one(&self.ask(end::<D>(id, reason, now, false)).await?)?;
-        self.listeners().tell_ended(ended.as_slice());
+        self.tell_ended(ended.as_slice()).await;
         Ok(ended)
     }
 
@@ -50,8 +50,15 @@ impl<D: SessionDialect> SqlSessions<D> {
             Ok(None) => return None,
             Err(error) => return Some(Err(error)),
         };
-        self.listeners().tell_ended(ended.as_slice());
+        self.tell_ended(ended.as_slice()).await;
         Some(Ok(ended))
+    }
+
+    /// Has everyone forget what has ended, here and on the other replicas (rule S9). Also where nothing is left to end:
+    /// whoever has ended it may still be waiting for that.
+    pub(super) async fn tell_ended(&self, ended: &[Arc<Session>]) {
+        self.listeners().tell_ended(ended);
+        self.heard_by_all().await;
     }
 
     /// `None` when the event could not be written.

@@ -173,6 +173,12 @@ impl<D: SessionDialect> SqlSessions<D> {
         self.shared.news.keep_telling(&self.shared.listeners);
     }
 
+    /// Waits until no replica serves from memory what has just changed (rule S9).
+    async fn heard_by_all(&self) {
+        let news = &self.shared.news;
+        news.heard_by_all(self.reserve(), self.listeners()).await;
+    }
+
     /// The sessions that a statement gives, by a connection of our own.
     async fn ask(&self, statement: Statement<'_>) -> Result<Vec<D::Row>, sqlx::Error> {
         let mut connection = self.reserve().connection().await?;
@@ -296,6 +302,7 @@ impl<D: SessionDialect> SessionStore for SqlSessions<D> {
         if let Some(session) = &updated {
             let change = SessionChange::Updated(session.clone());
             self.listeners().tell(&change);
+            self.heard_by_all().await;
         }
         Ok(updated)
     }

@@ -81,7 +81,10 @@ impl<D: SessionDialect> SqlSessions<D> {
             session: Arc::new(session),
             ended,
         };
-        self.shared.listeners.tell_started(&started);
+        self.listeners().tell_started(&started);
+        if !started.ended.is_empty() {
+            self.heard_by_all().await;
+        }
         Ok(started)
     }
 }

@@ -69,6 +69,9 @@ impl News<Sqlite> for NoNews {
     fn keep_telling(&self, _: &Arc<ChangeListeners>) {}
 
     fn is_complete(&self) -> bool {
-        true
+        false
     }
+
+    /// Everyone reads the file.
+    async fn heard_by_all(&self, _: &Reserve<Sqlite>, _: &Arc<ChangeListeners>) {}
 }
