@@ -30,7 +30,9 @@ impl TrailDialect for Postgres {
         prefix: "impersonation.",
         now: "now()",
         ago: " * interval '1 microsecond'",
-        greatest: "greatest"
+        greatest: "greatest",
+        least: "least",
+        seconds: "floor(extract(epoch from ended - started))"
     );
 
     type Months = Months;

@@ -27,7 +27,9 @@ impl TrailDialect for Sqlite {
         prefix: "impersonation_",
         now: "cast(unixepoch('subsec') * 1000000 as integer)",
         ago: "",
-        greatest: "max"
+        greatest: "max",
+        least: "min",
+        seconds: "(ended - started) / 1000000"
     );
 
     /// There is always room.

@@ -65,6 +65,10 @@ pub struct TrailWords {
     pub(crate) now: &'static str,
     /// The later of two.
     pub(crate) greatest: &'static str,
+    /// The earlier of two.
+    pub(crate) least: &'static str,
+    /// Whole seconds from the column `started` to the column `ended`.
+    pub(crate) seconds: &'static str,
     /// Says that the process `$1` lives.
     pub(crate) live: &'static str,
     /// Processes that were silent for `$1` microseconds.
@@ -75,11 +79,14 @@ pub struct TrailWords {
 
 /// The statements about processes, with a table's name and the words for times.
 macro_rules! trail_words {
-    (prefix: $prefix:literal, now: $now:literal, ago: $ago:literal, greatest: $greatest:literal) => {
+    (prefix: $prefix:literal, now: $now:literal, ago: $ago:literal, greatest: $greatest:literal,
+     least: $least:literal, seconds: $seconds:literal) => {
         $crate::trail::TrailWords {
             trail: concat!($prefix, "trail"),
             now: $now,
             greatest: $greatest,
+            least: $least,
+            seconds: $seconds,
             live: concat!(
                 "insert into ",
                 $prefix,

@@ -6,7 +6,7 @@ use tower_impersonation::{
     session::SubjectKind,
 };
 
-use crate::statement::Statement;
+use crate::{moment::next_micros, statement::Statement};
 
 /// Adds the conditions of a filter to a statement that ends with `where`.
 pub(crate) fn push<'f>(statement: &mut Statement<'f>, filter: &'f TrailFilter) {
@@ -45,9 +45,11 @@ pub(crate) fn push<'f>(statement: &mut Statement<'f>, filter: &'f TrailFilter) {
         statement.push(" and session = ").push_value(session);
     }
     if let Some(from) = filter.from {
-        statement.push(" and time >= ").push_value(from);
+        statement
+            .push(" and time >= ")
+            .push_value(next_micros(from));
     }
     if let Some(to) = filter.to {
-        statement.push(" and time < ").push_value(to);
+        statement.push(" and time < ").push_value(next_micros(to));
     }
 }

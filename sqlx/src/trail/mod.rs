@@ -19,6 +19,7 @@ mod filter;
 mod heartbeat;
 mod place;
 mod read;
+mod summaries;
 mod unknown;
 
 pub(crate) use self::dialect::{TrailDialect, TrailWords, trail_words};

@@ -18,4 +18,5 @@ mod replicas;
 mod rls;
 mod roles;
 mod sqlite;
+mod summaries;
 mod trail;
