@@ -3,7 +3,7 @@
 //!
 //! | | SQLite, beside one process | PostgreSQL, for many |
 //! | --- | --- | --- |
-//! | sessions | [`SqliteSessions`] | [`PostgresSessions`]: ends are heard by every replica at once |
+//! | sessions | [`SqliteSessions`] | [`PostgresSessions`]: what is ended is served by no replica after the answer |
 //! | trail | [`SqliteTrail`] | [`PostgresTrail`]: one partition a month |
 //! | roles, consents | [`SqlRoles`], [`SqlConsents`] | the same |
 //! | row-level security | - | [`Profile`], [`ApplyActingAs`] |
@@ -43,7 +43,7 @@
 //! host's settings and connect options, and closes with the host's pool. Whatever is made from clones of one pool
 //! shares it. A database in memory has none: another connection could come to another database.
 //!
-//! With PostgreSQL, one more connection listens for what other replicas do.
+//! With PostgreSQL, one more connection listens for what other replicas do, and pings itself once a second.
 //!
 //! A connection on which a transaction failed is closed, never reused. Where every microsecond of a cache miss
 //! counts, turn off the pool's ping (`test_before_acquire(false)`).

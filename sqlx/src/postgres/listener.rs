@@ -226,11 +226,9 @@ impl<'c> Connection<'c> {
         let kind = words.next();
         let number = words.next().and_then(|number| number.parse().ok());
         match (kind, number) {
-            (Some("ping"), Some(number)) => {
-                if self.pings.is_back(number, &self.channel.lease) {
-                    let open = ears.iter_mut().filter(|ear| ear.is_open);
-                    open.for_each(|ear| ear.hear.alive());
-                }
+            (Some("ping"), Some(number)) if self.pings.is_back(number, &self.channel.lease) => {
+                let open = ears.iter_mut().filter(|ear| ear.is_open);
+                open.for_each(|ear| ear.hear.alive());
             }
             (Some("heard"), Some(number)) => {
                 if let Some(by) = words.next().and_then(|by| by.parse().ok()) {

@@ -16,6 +16,16 @@ use crate::{moment::to_micros, statement::Statement, trail::SqlTrail};
 /// `SessionWords::end` sees to that.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// Why there is no end with its event.
+enum Failed {
+    /// The session is not ended, and would not be without its event either.
+    Store(sqlx::Error),
+    /// Only its event stood in the way.
+    Trail(sqlx::Error),
+}
+
+// === impl SqlSessions ===
+
 impl<D: SessionDialect> SqlSessions<D> {
     /// Ends an active session. Its event follows.
     pub(super) async fn try_end(
@@ -38,55 +48,55 @@ impl<D: SessionDialect> SqlSessions<D> {
         now: OffsetDateTime,
     ) -> Option<Result<Option<Arc<Session>>, sqlx::Error>> {
         // An end must not depend on what else the trail goes to (rule S5).
-        let trail = self
-            .trail
-            .as_ref()
-            .filter(|_| self.trail_also_in.is_none())?;
-        let ended = match self
-            .end_in(trail, end::<D>(id, reason, now, true), call, now)
-            .await
-        {
-            Ok(Some(ended)) => ended,
-            Ok(None) => return None,
-            Err(error) => return Some(Err(error)),
-        };
-        self.tell_ended(ended.as_slice()).await;
-        Some(Ok(ended))
+        let alone = self.trail.as_ref().filter(|_| self.trail_also_in.is_none());
+        let end = end::<D>(id, reason, now, true);
+        match self.end_in(alone?, end, call, now).await {
+            Ok(ended) => {
+                self.tell_ended(ended.as_slice()).await;
+                Some(Ok(ended))
+            }
+            Err(Failed::Store(error)) => Some(Err(error)),
+            Err(Failed::Trail(error)) => {
+                tracing::warn!(
+                    target: "tower_impersonation",
+                    error = &error as &dyn std::error::Error,
+                    "the event of an end is not written with it; it follows"
+                );
+                None
+            }
+        }
     }
 
     /// Has everyone forget what has ended, here and on the other replicas (rule S9). Also where nothing is left to end:
     /// whoever has ended it may still be waiting for that.
-    pub(super) async fn tell_ended(&self, ended: &[Arc<Session>]) {
+    async fn tell_ended(&self, ended: &[Arc<Session>]) {
         self.listeners().tell_ended(ended);
         self.heard_by_all().await;
     }
 
-    /// `None` when the event could not be written.
     async fn end_in(
         &self,
         trail: &SqlTrail<D>,
         end: Statement<'_>,
         call: &Call,
         now: OffsetDateTime,
-    ) -> Result<Option<Option<Arc<Session>>>, sqlx::Error> {
+    ) -> Result<Option<Arc<Session>>, Failed> {
         let room = timeout(PATIENCE, trail.make_room(to_micros(now))).await;
-        if !is_done(room.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())))) {
-            return Ok(None);
-        }
+        let room = room.unwrap_or_else(|_| Err(sqlx::Error::Io(ErrorKind::TimedOut.into())));
+        room.map_err(Failed::Trail)?;
         let mut connection = self.reserve().connection().await?;
         D::make_durable(&mut connection).await?;
         let mut transaction = self.reserve().begin_on(connection).await?;
         let Some(session) = row::one(&D::rows(&mut transaction, end).await?)? else {
             transaction.rollback().await?;
-            return Ok(Some(None));
+            return Ok(None);
         };
         let event = [AuditEvent::end_of(&session, call)];
-        if !is_done(trail.insert(&mut transaction, &event).await) {
-            // Its connection goes, and takes it back.
-            return Ok(None);
-        }
+        let written = trail.insert(&mut transaction, &event).await;
+        // With an error its connection goes, and takes the end back.
+        written.map_err(Failed::Trail)?;
         transaction.commit().await?;
-        Ok(Some(Some(session)))
+        Ok(Some(session))
     }
 
     /// Ends what is past its end.
@@ -144,14 +154,10 @@ fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
-/// Whether the trail has done its part.
-fn is_done(part: Result<(), sqlx::Error>) -> bool {
-    if let Err(error) = &part {
-        tracing::warn!(
-            target: "tower_impersonation",
-            error = error as &dyn std::error::Error,
-            "the event of an end is not written with it; it follows"
-        );
+// === impl Failed ===
+
+impl From<sqlx::Error> for Failed {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error)
     }
-    part.is_ok()
 }

@@ -38,16 +38,15 @@ fn grouped<D: TrailDialect>(filter: &SummaryFilter) -> Statement<'_> {
     spans::<D>(&mut grouped, filter);
     grouped.push("), parts as (");
     parts::<D>(&mut grouped, filter);
-    grouped.push(")");
-    for (number, column) in COLUMNS.iter().enumerate() {
-        grouped.push(if number == 0 { " select actor" } else { "" });
-        grouped.push(&format!(", cast(sum({column}) as bigint) as {column}"));
-    }
-    grouped.push(" from parts group by actor");
+    grouped.push(SUMS);
     grouped
 }
 
-const COLUMNS: [&str; 5] = ["starts", "subjects", "refusals", "writes", "seconds"];
+const SUMS: &str = ") select actor, \
+       cast(sum(starts) as bigint) as starts, cast(sum(subjects) as bigint) as subjects, \
+       cast(sum(refusals) as bigint) as refusals, cast(sum(writes) as bigint) as writes, \
+       cast(sum(seconds) as bigint) as seconds \
+     from parts group by actor";
 
 /// The first start of each session, also of those that started before the time.
 fn starts<'f, D: TrailDialect>(statement: &mut Statement<'f>, filter: &'f SummaryFilter) {

@@ -1,5 +1,5 @@
 //! Ends and their events: one transaction where the trail is in the same database, found and written later where it
-//! was not (rule A1). And what a session keeps only while it lives.
+//! was not (rule A1).
 
 use std::time::Duration;
 
@@ -303,73 +303,4 @@ async fn a1_retention_brings_no_end_back() {
     stays_gone(&desk, at).await;
     desk.trail.drop_months_before(keep_from).await.unwrap();
     assert_eq!(desk.unconfirmed().await, []);
-}
-
-async fn is_spent_once(desk: Desk<impl SessionStore, impl AuditSink + TrailReader>) -> SessionId {
-    let id = started(&desk.sessions, session("ada", "ines")).await.id;
-    let other = started(&desk.sessions, session("eve", "ines")).await.id;
-    let (token, next) = (Uuid::now_v7(), Uuid::now_v7());
-    assert!(desk.sessions.spend(id, token).await.unwrap());
-    assert!(!desk.sessions.spend(id, token).await.unwrap(), "twice");
-    assert!(desk.sessions.spend(id, next).await.unwrap());
-    assert!(
-        desk.sessions.spend(other, token).await.unwrap(),
-        "another session"
-    );
-
-    let (one, two) = (Uuid::now_v7(), Uuid::now_v7());
-    for token in [one, two] {
-        let spends = (0..8).map(|_| desk.sessions.spend(id, token));
-        let mut spent = 0;
-        for spend in join_all(spends).await {
-            spent += usize::from(spend.unwrap());
-        }
-        assert_eq!(spent, 1, "at once");
-    }
-    desk.sessions
-        .end(id, EndedReason::Manual, now())
-        .await
-        .unwrap();
-    assert!(
-        !desk.sessions.spend(id, Uuid::now_v7()).await.unwrap(),
-        "it is over"
-    );
-    other
-}
-
-async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
-    let mut futures: Vec<_> = futures.map(Box::pin).collect();
-    let mut outputs: Vec<_> = futures.iter().map(|_| None).collect();
-    std::future::poll_fn(|cx| {
-        for (future, output) in futures.iter_mut().zip(&mut outputs) {
-            if output.is_none()
-                && let std::task::Poll::Ready(done) = future.as_mut().poll(cx)
-            {
-                *output = Some(done);
-            }
-        }
-        match outputs.iter().all(Option::is_some) {
-            true => std::task::Poll::Ready(()),
-            false => std::task::Poll::Pending,
-        }
-    })
-    .await;
-    outputs.into_iter().flatten().collect()
-}
-
-#[tokio::test]
-async fn a_refresh_token_is_spent_once_and_forgotten_with_its_session() {
-    let (pg, file) = (Pg::new().await, Lite::new().await);
-    let live = is_spent_once(postgres(&pg)).await;
-    let left = "select array_agg(distinct session) from impersonation.spent_tokens";
-    let left: Vec<Uuid> = sqlx::query_scalar(left).fetch_one(&pg.pool).await.unwrap();
-    assert_eq!(left, [live.0]);
-
-    let live = is_spent_once(lite(&file)).await;
-    let left = "select session from impersonation_spent_tokens";
-    let left: Vec<Uuid> = sqlx::query_scalar(left)
-        .fetch_all(&file.pool)
-        .await
-        .unwrap();
-    assert_eq!(left, [live.0]);
 }

@@ -17,6 +17,7 @@ mod processes;
 mod replicas;
 mod rls;
 mod roles;
+mod spent;
 mod sqlite;
 mod summaries;
 mod trail;
