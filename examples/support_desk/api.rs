@@ -258,13 +258,14 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Fields<T> {
 }
 
 fn is_form(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
-    content_type.is_some_and(|it| it.starts_with("application/x-www-form-urlencoded"))
+    let content_type = headers.get(CONTENT_TYPE).map(|it| it.as_bytes());
+    content_type.is_some_and(|it| it.starts_with(b"application/x-www-form-urlencoded"))
 }
 
 /// A person with a browser, not a script.
 pub(crate) fn wants_page(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let accept = headers.get(ACCEPT);
+    let accept = accept.map(|accept| String::from_utf8_lossy(accept.as_bytes()));
     accept.is_some_and(|accept| accept.contains("text/html"))
 }
 

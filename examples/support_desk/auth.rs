@@ -108,7 +108,8 @@ fn is_acting_token(desk: &Desk, headers: &HeaderMap) -> bool {
 }
 
 fn bearer_of(authorization: &HeaderValue) -> Option<&str> {
-    let (scheme, token) = authorization.to_str().ok()?.trim_start().split_once(' ')?;
+    let authorization = std::str::from_utf8(authorization.as_bytes()).ok()?;
+    let (scheme, token) = authorization.trim_start().split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
@@ -219,10 +220,10 @@ impl SignIns {
 
 fn cookie(headers: &HeaderMap) -> Option<&str> {
     let values = headers.get_all(COOKIE).iter();
-    let pairs = values.filter_map(|value| value.to_str().ok());
+    // Pair by pair: a byte that is no text in another cookie must not hide ours.
+    let pairs = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b';'));
     pairs
-        .flat_map(|pairs| pairs.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
+        .filter_map(|pair| std::str::from_utf8(pair).ok()?.trim().split_once('='))
         .find_map(|(name, value)| (name == COOKIE_NAME).then_some(value))
 }
 

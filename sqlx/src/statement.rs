@@ -6,7 +6,7 @@ use sqlx::{
     Arguments, AssertSqlSafe, Encode, Executor, IntoArguments, SqlSafeStr as _, SqlStr, Type,
 };
 use time::OffsetDateTime;
-use tower_impersonation::{Subject, UserId, session::SessionId};
+use tower_impersonation::{Subject, UserId, audit::FieldValue, session::SessionId};
 use uuid::Uuid;
 
 use crate::moment::{Moment, to_micros};
@@ -130,6 +130,18 @@ impl<'v> From<Option<&'v str>> for Value<'v> {
 impl From<Option<String>> for Value<'_> {
     fn from(text: Option<String>) -> Self {
         Self::Text(text.map(Cow::Owned))
+    }
+}
+
+impl<'v> From<FieldValue<'v>> for Value<'v> {
+    fn from(value: FieldValue<'v>) -> Self {
+        match value {
+            FieldValue::Text(text) => Self::Text(Some(text)),
+            FieldValue::Integer(number) => Self::Number(Some(number)),
+            FieldValue::Uuid(id) => Self::Id(Some(id)),
+            FieldValue::Time(at) => Self::Time(Some(at)),
+            other => Self::Text(Some(other.to_string().into())),
+        }
     }
 }
 

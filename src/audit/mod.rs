@@ -37,6 +37,7 @@ mod alerts;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod facts;
+mod filter;
 mod fold;
 mod guard;
 mod reader;
@@ -48,7 +49,8 @@ use async_trait::async_trait;
 
 pub use self::{
     alerts::{Alert, AlertRule, Alerts},
-    reader::{InvalidCursor, TrailCursor, TrailFilter, TrailList, TrailPage, TrailReader},
+    filter::{Condition, TrailFilter},
+    reader::{InvalidCursor, TrailCursor, TrailList, TrailPage, TrailReader},
     sinks::{FanOut, JsonLines, MemorySink, SinkFn, TracingSink, sink_fn},
     summaries::{Summaries, Summary, SummaryFilter},
     trail::{Trail, TrailError},

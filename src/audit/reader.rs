@@ -3,10 +3,9 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Summaries, Summary, SummaryFilter};
-use crate::words::{AuditEvent, BoxError, EventName, SessionId, Subject, SubjectKind, UserId};
+use super::{Summaries, Summary, SummaryFilter, TrailFilter};
+use crate::words::{AuditEvent, BoxError};
 
 /// Reads what a sink has written. For [`Builder::trail_reader`](crate::Builder::trail_reader).
 ///
@@ -117,37 +116,6 @@ pub trait TrailReader: Send + Sync + 'static {
     }
 }
 
-/// Which events to read. `None` does not filter.
-///
-/// ```
-/// use tower_impersonation::audit::{EventName, TrailFilter};
-///
-/// let mut filter = TrailFilter::default();
-/// assert_eq!(filter.to_string(), "all");
-/// filter.name = Some(EventName::Denied);
-/// filter.actor = Some("ada".parse()?);
-/// assert_eq!(filter.to_string(), "name=impersonation.denied actor=ada");
-/// # Ok::<(), tower_impersonation::InvalidUserId>(())
-/// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TrailFilter {
-    /// Events of this name.
-    pub name: Option<EventName>,
-    /// Events of this actor: for an end, the session's actor, and not who ended it.
-    pub actor: Option<UserId>,
-    /// Events about this subject. Readings of the trail are about nobody.
-    pub subject: Option<Subject>,
-    /// Events about this kind of subject.
-    pub kind: Option<SubjectKind>,
-    /// Events of this session.
-    pub session: Option<SessionId>,
-    /// Then or later.
-    pub from: Option<OffsetDateTime>,
-    /// Before then.
-    pub to: Option<OffsetDateTime>,
-}
-
 /// Which part of the trail to read, newest first.
 ///
 /// ```
@@ -189,73 +157,6 @@ pub struct TrailCursor(pub String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("this is no place in the trail")]
 pub struct InvalidCursor;
-
-// === impl TrailFilter ===
-
-impl TrailFilter {
-    /// Whether this event is among those asked for.
-    #[must_use]
-    pub fn matches(&self, event: &AuditEvent) -> bool {
-        fn is<T: PartialEq>(wanted: Option<&T>, it: Option<&T>) -> bool {
-            wanted.is_none_or(|wanted| it == Some(wanted))
-        }
-        // Every field is named, so that a new one cannot be forgotten.
-        let Self {
-            name,
-            actor,
-            subject,
-            kind,
-            session,
-            from,
-            to,
-        } = self;
-        let is_of = |kind: SubjectKind| event.subject.as_ref().is_some_and(|s| kind.is_of(s));
-        is(name.as_ref(), Some(&event.name))
-            && is(actor.as_ref(), event.actor.as_ref())
-            && is(subject.as_ref(), event.subject.as_ref())
-            && kind.is_none_or(is_of)
-            && is(session.as_ref(), event.session.as_ref())
-            && from.is_none_or(|from| event.time >= from)
-            && to.is_none_or(|to| event.time < to)
-    }
-}
-
-/// What is looked for, as the event of the reading says it (rule A7): `all`, or the fields that filter.
-impl fmt::Display for TrailFilter {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every field is named, so that a new one cannot be forgotten.
-        let Self {
-            name,
-            actor,
-            subject,
-            kind,
-            session,
-            from,
-            to,
-        } = self;
-        let moment = |at: &OffsetDateTime| at.format(&Rfc3339).unwrap_or_else(|_| at.to_string());
-        let filters = [
-            ("name", name.as_ref().map(ToString::to_string)),
-            ("actor", actor.as_ref().map(ToString::to_string)),
-            ("subject", subject.as_ref().map(ToString::to_string)),
-            ("kind", kind.map(|kind| kind.as_str().to_owned())),
-            ("session", session.map(|session| session.to_string())),
-            ("from", from.as_ref().map(moment)),
-            ("to", to.as_ref().map(moment)),
-        ];
-        let mut separator = "";
-        for (name, value) in filters {
-            if let Some(value) = value {
-                write!(f, "{separator}{name}={value}")?;
-                separator = " ";
-            }
-        }
-        if separator.is_empty() {
-            f.write_str("all")?;
-        }
-        Ok(())
-    }
-}
 
 // === impl TrailPage ===
 

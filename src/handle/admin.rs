@@ -293,6 +293,7 @@ mod tests {
         Impersonation::builder(checker, sink.clone())
             .trail_reader(reader)
             .clock(clock.clone())
+            .handlers_read_acting_as()
             .build()
             .unwrap()
     }

@@ -398,11 +398,11 @@ impl Purpose {
 // === impl Signer ===
 
 impl Signer {
-    /// When a token of this session that is made now is over, in whole seconds. The end of a session is rounded up.
+    /// When a token of this session that is made now is over, in whole seconds. Rounded down, as the time of its making
+    /// is: it is never good for longer than its session.
     fn end_of(&self, purpose: Purpose, session: &Session, now: OffsetDateTime) -> i64 {
         let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or_default();
-        let session = session.expires_at;
-        let session = session.unix_timestamp() + i64::from(session.nanosecond() > 0);
+        let session = session.expires_at.unix_timestamp();
         match purpose {
             Purpose::Access => session.min(now.unix_timestamp() + seconds(self.settings.lifetime)),
             Purpose::Refresh => session,

@@ -32,6 +32,7 @@ async fn ada() -> (Impersonation, Parts, String) {
         .sessions(MemorySessions::new())
         .tokens(Tokens::hs256("https://shop.example", "shop", "k1", &[7; 32]).cookie())
         .exclude("/assets")
+        .handlers_read_acting_as()
         .build()
         .unwrap();
     let (parts, ()) = Request::new(()).into_parts();

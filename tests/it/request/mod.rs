@@ -9,6 +9,7 @@ mod markers;
 mod origin;
 mod refusals;
 mod routes;
+mod spellings;
 
 /// What the host's authentication leaves in the extensions.
 #[derive(Debug, Clone, PartialEq)]

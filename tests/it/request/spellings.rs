@@ -137,7 +137,8 @@ async fn servers(desk: &Desk) -> Vec<(&'static str, Expected, SocketAddr, Socket
         serve(router()).await,
         serve(layer.layer(router())).await,
     )];
-    let readers: [(&'static str, Expected, fn(&str) -> bool); 3] = [
+    type Reader = (&'static str, Expected, fn(&str) -> bool);
+    let readers: [Reader; 3] = [
         (
             "hyper",
             |spelling| spelling.hyper,

@@ -30,7 +30,7 @@ async fn with_the_cookie_a_browser_is_acted_everywhere_until_stop() {
     assert!(cookie.starts_with("__Host-impersonation=ey"), "{cookie}");
     assert_eq!(
         attributes,
-        "HttpOnly; Secure; SameSite=Strict; Path=/; Max-Age=7200"
+        "HttpOnly; Secure; SameSite=Lax; Path=/; Max-Age=2599200"
     );
 
     let all = format!("sid=1; {cookie};theme=dark");
@@ -93,7 +93,7 @@ async fn with_the_cookie_a_browser_is_acted_everywhere_until_stop() {
     assert_eq!(cookie, "__Host-impersonation=");
     assert_eq!(
         attributes,
-        "HttpOnly; Secure; SameSite=Strict; Path=/; Max-Age=0"
+        "HttpOnly; Secure; SameSite=Lax; Path=/; Max-Age=0"
     );
     for cut in ["__Host-impersonation=", "__Host-impersonation=x"] {
         assert_unauthorized(&desk.send(browser("ada", "GET", "/", cut)).await, cut);

@@ -64,7 +64,8 @@ impl Call {
     }
 
     fn content_type(&self) -> Option<&str> {
-        self.parts.headers.get(CONTENT_TYPE)?.to_str().ok()
+        let content_type = self.parts.headers.get(CONTENT_TYPE)?;
+        std::str::from_utf8(content_type.as_bytes()).ok()
     }
 
     fn is_form(&self) -> bool {
@@ -89,6 +90,7 @@ fn is_json(content_type: &str) -> bool {
 }
 
 fn accepts_json(headers: &HeaderMap) -> bool {
-    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok());
+    let accept = headers.get(ACCEPT);
+    let accept = accept.map(|accept| String::from_utf8_lossy(accept.as_bytes()));
     accept.is_some_and(|accept| accept.contains("json") && !accept.contains("text/html"))
 }

@@ -178,8 +178,10 @@ impl Nonces {
 
     fn named(headers: &HeaderMap, name: &HeaderName) -> Self {
         let values = headers.get_all(name).iter();
-        let texts = values.filter_map(|value| value.to_str().ok());
-        let policies: Vec<&str> = texts.flat_map(|text| text.split(',')).collect();
+        let texts: Vec<Cow<'_, str>> = values
+            .map(|value| String::from_utf8_lossy(value.as_bytes()))
+            .collect();
+        let policies: Vec<&str> = texts.iter().flat_map(|text| text.split(',')).collect();
         let find = |of: [&str; 3]| policies.iter().find_map(|policy| nonce(policy, of));
         Self {
             script: find(["script-src-elem", "script-src", "default-src"]),

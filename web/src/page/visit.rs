@@ -148,7 +148,8 @@ impl Visit {
     fn banner(&self) -> String {
         let settings = &self.settings;
         let impersonation = &settings.impersonation;
-        let language = self.language.as_ref().and_then(|value| value.to_str().ok());
+        let language = self.language.as_ref();
+        let language = language.and_then(|value| std::str::from_utf8(value.as_bytes()).ok());
         let wording = unbroken("wording", || (settings.wording)(language)).unwrap_or_default();
         let unmarked = impersonation.unmarked(&self.uri);
         let unmarked = unmarked.path_and_query().map_or("/", |path| path.as_str());
