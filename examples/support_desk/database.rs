@@ -79,8 +79,8 @@ impl Database {
             Self::Sqlite(pool) => {
                 let trail = SqliteTrail::new(pool.clone());
                 let sessions = SqliteSessions::new(pool.clone())
-                    .with_starts_in(&trail)
-                    .with_starts_also_in(beside());
+                    .with_trail(&trail)
+                    .with_trail_also_in(beside());
                 Impersonation::builder(checker, beside().and(trail.clone()))
                     .sessions(sessions)
                     .trail_reader(trail)
@@ -88,8 +88,8 @@ impl Database {
             Self::Postgres(pool) => {
                 let trail = PostgresTrail::new(pool.clone());
                 let sessions = PostgresSessions::new(pool.clone())
-                    .with_starts_in(&trail)
-                    .with_starts_also_in(beside());
+                    .with_trail(&trail)
+                    .with_trail_also_in(beside());
                 Impersonation::builder(checker, beside().and(trail.clone()))
                     .sessions(Cached::new(sessions, KEEP))
                     .trail_reader(trail)

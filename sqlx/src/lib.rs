@@ -3,7 +3,7 @@
 //!
 //! | | SQLite, beside one process | PostgreSQL, for many |
 //! | --- | --- | --- |
-//! | sessions | [`SqliteSessions`] | [`PostgresSessions`]: ends are heard by every replica at once |
+//! | sessions | [`SqliteSessions`] | [`PostgresSessions`]: what is ended is served by no replica after the answer |
 //! | trail | [`SqliteTrail`] | [`PostgresTrail`]: one partition a month |
 //! | roles, consents | [`SqlRoles`], [`SqlConsents`] | the same |
 //! | row-level security | - | [`Profile`], [`ApplyActingAs`] |
@@ -17,7 +17,7 @@
 //!
 //! postgres::migrate(&pool).await?;
 //! let trail = PostgresTrail::new(pool.clone());
-//! let sessions = PostgresSessions::new(pool.clone()).with_starts_in(&trail);
+//! let sessions = PostgresSessions::new(pool.clone()).with_trail(&trail);
 //! let roles = SqlRoles::new(pool);
 //! // Who is signed in: your authentication has left that in the request's extensions.
 //! let checker = roles.checker(|parts| parts.extensions.get().cloned());
@@ -43,7 +43,7 @@
 //! host's settings and connect options, and closes with the host's pool. Whatever is made from clones of one pool
 //! shares it. A database in memory has none: another connection could come to another database.
 //!
-//! With PostgreSQL, one more connection listens for what other replicas do.
+//! With PostgreSQL, one more connection listens for what other replicas do, and pings itself once a second.
 //!
 //! A connection on which a transaction failed is closed, never reused. Where every microsecond of a cache miss
 //! counts, turn off the pool's ping (`test_before_acquire(false)`).

@@ -13,6 +13,14 @@ pub(crate) fn to_micros(at: OffsetDateTime) -> OffsetDateTime {
     at.replace_nanosecond(nanos - nanos % 1_000).unwrap_or(at)
 }
 
+/// The first microsecond that is not before `at`: what is kept to the microsecond compares with it as with `at`.
+pub(crate) fn next_micros(at: OffsetDateTime) -> OffsetDateTime {
+    match to_micros(at) {
+        whole if whole == at => at,
+        whole => whole.saturating_add(time::Duration::MICROSECOND),
+    }
+}
+
 /// Microseconds since 1970, rounded down.
 pub(crate) fn micros(at: OffsetDateTime) -> i64 {
     let micros = at.unix_timestamp_nanos().div_euclid(1_000);

@@ -169,6 +169,12 @@ impl From<Option<i64>> for Value<'_> {
     }
 }
 
+impl From<bool> for Value<'_> {
+    fn from(flag: bool) -> Self {
+        Self::Flag(flag)
+    }
+}
+
 impl From<Uuid> for Value<'_> {
     fn from(id: Uuid) -> Self {
         Self::Id(Some(id))

@@ -19,6 +19,8 @@ create table impersonation.sessions (
     due_at timestamptz not null,
     ended_at timestamptz,
     ended_reason text,
+    -- The event of the end is durable in the trail (rule A1).
+    end_confirmed boolean not null default false,
     address text,
     user_agent text,
     check ((ended_at is null) = (ended_reason is null))
@@ -28,6 +30,9 @@ create table impersonation.sessions (
 create unique index sessions_open on impersonation.sessions (actor, subject) where ended_at is null;
 -- What is overdue.
 create index sessions_due on impersonation.sessions (due_at) where ended_at is null;
+-- Ends whose event may be missing. Whoever ends a session by hand leaves it here.
+create index sessions_unconfirmed on impersonation.sessions (ended_at)
+where ended_at is not null and not end_confirmed;
 -- Lists are ordered by start and id; each filter has an index that gives that order. `sessions_actor` counts
 -- the starts of an hour as well.
 create index sessions_started on impersonation.sessions (started_at, id);
@@ -55,3 +60,28 @@ end $$;
 create trigger tell
 after insert or delete or update of ended_at, access, expires_at on impersonation.sessions
 for each row execute function impersonation.tell_session();
+
+-- Refresh tokens that were used, while their session lives.
+create table impersonation.spent_tokens (
+    session uuid not null,
+    token uuid not null,
+    primary key (session, token)
+);
+
+-- With the rights of its owner, so that whoever may end a session needs no more.
+create function impersonation.forget_spent_tokens() returns trigger
+language plpgsql security definer set search_path = pg_catalog, pg_temp as $$
+begin
+    delete from impersonation.spent_tokens where session = old.id;
+    return null;
+end $$;
+
+create trigger forget_spent_tokens
+after delete or update of ended_at on impersonation.sessions
+for each row execute function impersonation.forget_spent_tokens();
+
+-- Replicas that hear of changes, and may serve from memory for three seconds from `seen_at` on (rule S9).
+create table impersonation.replicas (
+    id uuid primary key,
+    seen_at timestamptz not null
+);

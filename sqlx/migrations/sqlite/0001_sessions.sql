@@ -19,6 +19,8 @@ create table impersonation_sessions (
     due_at integer not null,
     ended_at integer,
     ended_reason text,
+    -- The event of the end is durable in the trail (rule A1).
+    end_confirmed integer not null default 0,
     address text,
     user_agent text,
     check ((ended_at is null) = (ended_reason is null))
@@ -29,6 +31,9 @@ create unique index impersonation_sessions_open on impersonation_sessions (actor
 where ended_at is null;
 -- What is overdue.
 create index impersonation_sessions_due on impersonation_sessions (due_at) where ended_at is null;
+-- Ends whose event may be missing. Whoever ends a session by hand leaves it here.
+create index impersonation_sessions_unconfirmed on impersonation_sessions (ended_at)
+where ended_at is not null and not end_confirmed;
 -- Lists are ordered by start and id; each filter has an index that gives that order.
 create index impersonation_sessions_started on impersonation_sessions (started_at, id);
 create index impersonation_sessions_actor on impersonation_sessions (actor, started_at, id);
@@ -37,3 +42,16 @@ create index impersonation_sessions_pair on impersonation_sessions (actor, subje
 create index impersonation_sessions_kind on impersonation_sessions (kind, started_at, id);
 create index impersonation_sessions_open_started on impersonation_sessions (started_at, id)
 where ended_at is null;
+
+-- Refresh tokens that were used, while their session lives.
+create table impersonation_spent_tokens (
+    session blob not null,
+    token blob not null,
+    primary key (session, token)
+) without rowid;
+
+create trigger impersonation_forget_spent_tokens after update of ended_at on impersonation_sessions
+when new.ended_at is not null
+begin
+    delete from impersonation_spent_tokens where session = new.id;
+end;

@@ -9,7 +9,8 @@
 //! grant usage on schema impersonation to app;
 //! grant select, insert, update on impersonation.sessions, impersonation.processes,
 //!     impersonation.admin_roles, impersonation.consents to app;
-//! grant select, insert on impersonation.trail to app;
+//! grant select, insert on impersonation.trail, impersonation.spent_tokens to app;
+//! grant select, insert, update, delete on impersonation.replicas to app;
 //! grant select on impersonation.requests, impersonation.migrations to app;
 //! grant usage on all sequences in schema impersonation to app;
 //! ```
@@ -21,8 +22,11 @@ use sqlx::{PgPool, query, query_scalar};
 
 use crate::migrations::{MigrationError, Migrations};
 
+mod asking;
 pub(crate) mod channel;
 mod dialect;
+mod lease;
+mod listener;
 mod months;
 mod replicas;
 mod retention;

@@ -24,15 +24,13 @@ impl Months {
         reserve: &Reserve<Postgres>,
         at: OffsetDateTime,
     ) -> Result<(), sqlx::Error> {
-        let at = at.to_offset(UtcOffset::UTC);
-        let month = (at.year(), u8::from(at.month()));
-        if self.known().contains(&month) {
+        if self.has(at) {
             return Ok(());
         }
         let mut connection = reserve.connection().await?;
         let make = Statement::new("select impersonation.add_month($1)").bind(at);
         Postgres::execute(&mut connection, make).await?;
-        self.known().insert(month);
+        self.known().insert(month(at));
         Ok(())
     }
 
@@ -45,6 +43,11 @@ impl Months {
         self.make(reserve, next).await
     }
 
+    /// Whether this process knows the month that `at` lies in to be there.
+    pub(super) fn has(&self, at: OffsetDateTime) -> bool {
+        self.known().contains(&month(at))
+    }
+
     pub(super) fn forget(&self) {
         self.known().clear();
     }
@@ -52,4 +55,9 @@ impl Months {
     fn known(&self) -> MutexGuard<'_, HashSet<(i32, u8)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn month(at: OffsetDateTime) -> (i32, u8) {
+    let at = at.to_offset(UtcOffset::UTC);
+    (at.year(), u8::from(at.month()))
 }

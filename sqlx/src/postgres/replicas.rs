@@ -92,6 +92,13 @@ impl News<Postgres> for Replicas {
     fn is_complete(&self) -> bool {
         *self.hearing.is_complete.borrow() && self.reserve.shared().is_open()
     }
+
+    async fn heard_by_all(&self, reserve: &Reserve<Postgres>, listeners: &Arc<ChangeListeners>) {
+        let channel = self.reserve.shared();
+        channel
+            .heard_by_all(reserve, self.listening(listeners))
+            .await;
+    }
 }
 
 // === impl SessionEar ===

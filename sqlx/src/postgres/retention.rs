@@ -23,6 +23,9 @@ const OLD: &str = "select relname::text from pg_class \
        and relname ~ '^trail_[0-9]{4}_[0-9]{2}$' \
        and relname < 'trail_' || to_char(date_trunc('month', $1 at time zone 'UTC'), 'YYYY_MM') \
      order by relname";
+/// Ends within those months. Else the sweep would write their events again, into months made anew.
+const FORGET: &str = "update impersonation.sessions set end_confirmed = true \
+     where ended_at < date_trunc('month', $1, 'UTC') and ended_at is not null and not end_confirmed";
 /// How far the month `$1` is.
 const STATE: &str = "select case when i.inhrelid is null then 'detached' \
          when i.inhdetachpending then 'pending' else 'attached' end \
@@ -69,6 +72,10 @@ impl SqlTrail<Postgres> {
         connection.execute(PATIENCE).await?;
         let old = query_scalar::<_, String>(OLD).bind(keep_from);
         let old = old.fetch_all(&mut *connection).await?;
+        query(FORGET)
+            .bind(keep_from)
+            .execute(&mut *connection)
+            .await?;
         for month in &old {
             drop_month(&mut connection, month).await?;
         }

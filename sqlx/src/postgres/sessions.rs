@@ -18,13 +18,36 @@ use crate::{
 ///
 /// Every change is told to every replica by NOTIFY, from a trigger, so also what is done by hand in `psql`. Once
 /// anybody subscribes ([`Cached`](tower_impersonation::session::Cached) and the handle do), a task listens, with a
-/// connection of its own that is not one of the pool's; everything that was made from one pool shares it. While that
-/// connection is down, [`hears_all`](tower_impersonation::session::SessionStore::hears_all) says so and a cache asks
-/// the database each time; when it is back, all that was kept is forgotten. A connection that is cut without a sign
-/// is found out within three seconds.
+/// connection of its own that is not one of the pool's; everything that was made from one pool shares it.
 ///
-/// A pooler in transaction mode passes no notifications on: [`with_listener`](SqlSessions::with_listener) takes a
-/// pool that goes past it.
+/// **None is served after the answer.** An end, a start that replaces a session and a change of access or lifetime
+/// return when no replica serves from memory what was before. Each replica pings itself through the database once a
+/// second, which gives it a lease of three seconds, written down in `impersonation.replicas`. Whoever ends a session
+/// asks all that have a lease, and waits for each to say that it forgot, or for the end of its lease. That costs one
+/// round trip; up to three seconds where a replica hangs, was cut off or has just gone. `check_timeout` of the
+/// handle's builder has to be longer than that, as it is by default: else the answer says that the end is not stored
+/// yet.
+///
+/// Without a lease, [`hears_all`](tower_impersonation::session::SessionStore::hears_all) is false and a cache asks the
+/// database each time; with a new one, all that was kept is forgotten. So what is done by hand holds within three
+/// seconds everywhere, and at once where replicas hear.
+///
+/// A pooler in transaction mode passes no notifications on, and no replica gets a lease:
+/// [`with_listener`](SqlSessions::with_listener) takes a pool that goes past it.
+///
+/// ```no_run
+/// # async fn set_up(pool: sqlx::PgPool) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// use std::time::Duration;
+/// use tower_impersonation::session::{Cached, EndedReason, SessionId, SessionStore};
+/// use tower_impersonation_sqlx::PostgresSessions;
+///
+/// # let (id, now) = (SessionId(uuid::Uuid::nil()), time::OffsetDateTime::now_utc());
+/// let sessions = Cached::new(PostgresSessions::new(pool), Duration::from_secs(30));
+/// sessions.end(id, EndedReason::SessionRevoked, now).await?;
+/// // No replica serves it any more.
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// # Idle time
 ///
@@ -33,8 +56,9 @@ use crate::{
 pub type PostgresSessions = SqlSessions<Postgres>;
 
 impl SqlSessions<Postgres> {
-    /// Listens where this pool connects to, with a connection that is not one of the pool's and has to be allowed
-    /// to read `impersonation.sessions`. Default: where the other one connects to.
+    /// Listens where this pool connects to, with a connection that is not one of the pool's. Its role has to be allowed
+    /// to read `impersonation.sessions`, and to read and change `impersonation.replicas`. Default: where the other one
+    /// connects to.
     ///
     /// ```no_run
     /// # fn set_up(through_the_pooler: sqlx::PgPool, past_it: sqlx::PgPool) {
@@ -60,7 +84,14 @@ impl SqlSessions<Postgres> {
 impl SessionDialect for Postgres {
     const SESSIONS: SessionWords = session_words!(
         table: "impersonation.sessions",
+        spent: "impersonation.spent_tokens",
         lock: Some("select pg_advisory_xact_lock(hashtextextended($1, 4711))"),
+        // An end waits for it, and forgets it then.
+        share: " for share",
+        patient: (
+            "with patient as materialized (select set_config('lock_timeout', '1s', true)) ",
+            " and (select count(*) from patient) > 0"
+        ),
         least: "least",
         microseconds: " * interval '1 microsecond'",
         // What another replica is just ending is left to it.

@@ -3,6 +3,7 @@
 use std::{borrow::Cow, sync::LazyLock};
 
 use sqlx::{Arguments as _, PgConnection, Postgres, postgres::PgArguments};
+use time::OffsetDateTime;
 use tower_impersonation::audit::AuditEvent;
 use uuid::Uuid;
 
@@ -29,7 +30,9 @@ impl TrailDialect for Postgres {
         prefix: "impersonation.",
         now: "now()",
         ago: " * interval '1 microsecond'",
-        greatest: "greatest"
+        greatest: "greatest",
+        least: "least",
+        seconds: "floor(extract(epoch from ended - started))"
     );
 
     type Months = Months;
@@ -37,12 +40,13 @@ impl TrailDialect for Postgres {
     async fn make_room(
         reserve: &Reserve<Self>,
         months: &Months,
-        events: &[AuditEvent],
+        at: OffsetDateTime,
     ) -> Result<(), sqlx::Error> {
-        for event in events {
-            months.make(reserve, event.time).await?;
-        }
-        Ok(())
+        months.make(reserve, at).await
+    }
+
+    fn has_room(months: &Months, at: OffsetDateTime) -> bool {
+        months.has(at)
     }
 
     async fn make_room_ahead(reserve: &Reserve<Self>, months: &Months) -> Result<(), sqlx::Error> {
@@ -151,7 +155,7 @@ fn id(value: &Value<'_>) -> Option<Uuid> {
     }
 }
 
-fn time(value: &Value<'_>) -> Option<time::OffsetDateTime> {
+fn time(value: &Value<'_>) -> Option<OffsetDateTime> {
     match value {
         Value::Time(at) => at.map(to_micros),
         _ => None,

@@ -40,6 +40,14 @@ pub trait News<D: SessionDialect>: Send + Sync + 'static {
 
     /// Whether everything comes in now.
     fn is_complete(&self) -> bool;
+
+    /// Waits until no other process serves from memory what this one has just changed by a connection of `reserve`
+    /// (rule S9).
+    fn heard_by_all(
+        &self,
+        reserve: &Reserve<D>,
+        listeners: &Arc<ChangeListeners>,
+    ) -> impl Future<Output = ()> + Send;
 }
 
 /// The statements about sessions, as a database says them.
@@ -57,12 +65,20 @@ pub struct SessionWords {
     pub(crate) open: &'static str,
     /// The newest `$3` starts of the actor `$1` after `$2`.
     pub(crate) starts: &'static str,
-    /// Ends `$1` at `$2` for the reason `$3`, if it is still open; whether it is due does not matter.
+    /// Ends `$1` at `$2` for the reason `$3`, if it is still open; whether it is due does not matter. `$4`: the
+    /// event of the end is written in the same transaction.
     pub(crate) close: &'static str,
-    /// Ends `$1` at `$2` for the reason `$3`, if it is active then.
+    /// The same, if it is active then. Neither this nor what follows it in its transaction waits for a lock for more
+    /// than a second, where others could hold one for long.
     pub(crate) end: &'static str,
     /// Ends at most `$2` that are due at `$1`.
     pub(crate) end_due: &'static str,
+    /// The oldest `$2` that ended before `$1` and whose event may be missing.
+    pub(crate) unconfirmed: &'static str,
+    /// The start of a list of ended sessions whose event is there.
+    pub(crate) confirm: &'static str,
+    /// Spends the refresh token `$2` of `$1`, if that goes on.
+    pub(crate) spend: &'static str,
     /// Changes access to `$3` and end to `$4` of `$1`, if it is active at `$2`.
     pub(crate) update: &'static str,
     /// The start of a list.
@@ -75,7 +91,8 @@ pub struct SessionWords {
 
 /// The statements about sessions, with the table's name and what a database says in its own way.
 macro_rules! session_words {
-    (table: $table:literal, lock: $lock:expr, least: $least:literal, microseconds: $us:literal,
+    (table: $table:literal, spent: $spent:literal, lock: $lock:expr, share: $share:literal,
+     patient: ($patient:literal, $is_patient:literal), least: $least:literal, microseconds: $us:literal,
      due: ($before:literal, $after:literal)) => {
         $crate::sessions::SessionWords {
             lock: $lock,
@@ -118,14 +135,17 @@ macro_rules! session_words {
             close: concat!(
                 "update ",
                 $table,
-                " set ended_at = $2, ended_reason = $3 \
+                " set ended_at = $2, ended_reason = $3, end_confirmed = $4 \
                  where id = $1 and ended_at is null"
             ),
             end: concat!(
+                $patient,
                 "update ",
                 $table,
-                " set ended_at = $2, ended_reason = $3 \
-                 where id = $1 and ended_at is null and due_at > $2 returning ",
+                " set ended_at = $2, ended_reason = $3, end_confirmed = $4 \
+                 where id = $1 and ended_at is null and due_at > $2",
+                $is_patient,
+                " returning ",
                 session_columns!()
             ),
             end_due: concat!(
@@ -142,6 +162,31 @@ macro_rules! session_words {
                 $after,
                 " returning ",
                 session_columns!()
+            ),
+            unconfirmed: concat!(
+                "select ",
+                session_columns!(),
+                " from ",
+                $table,
+                " \
+                 where ended_at < $1 and ended_at is not null and not end_confirmed \
+                 order by ended_at, id limit $2"
+            ),
+            confirm: concat!(
+                "update ",
+                $table,
+                " set end_confirmed = true \
+                 where ended_at is not null and not end_confirmed and id in ("
+            ),
+            spend: concat!(
+                "insert into ",
+                $spent,
+                " (session, token) \
+                 select id, $2 from ",
+                $table,
+                " where id = $1 and ended_at is null",
+                $share,
+                " on conflict do nothing"
             ),
             update: concat!(
                 "update ",

@@ -7,17 +7,19 @@ use sqlx::Pool;
 use time::OffsetDateTime;
 use tower_impersonation::{
     BoxError, Subject, UserId,
-    audit::{AuditEvent, AuditSink},
+    audit::{AuditEvent, AuditSink, Call},
     session::{
         EndedReason, Limits, Page, Session, SessionChange, SessionFilter, SessionId, SessionList,
         SessionListener, SessionStore, SessionUpdate, StartError, Started,
     },
 };
+use uuid::Uuid;
 
 use crate::{reserve::Reserve, statement::Statement, trail::SqlTrail};
 
 mod change_listeners;
 mod dialect;
+mod end;
 mod list;
 pub(crate) mod row;
 mod start;
@@ -61,10 +63,10 @@ pub(crate) use self::{
 /// ```
 pub struct SqlSessions<D: SessionDialect> {
     shared: Arc<Shared<D>>,
-    /// The trail is in the same database: a start writes its event itself.
-    records_starts: Option<SqlTrail<D>>,
+    /// The trail is in the same database: starts and ends write their events themselves.
+    trail: Option<SqlTrail<D>>,
     /// And to what else the trail goes to.
-    starts_also_in: Option<Arc<dyn AuditSink>>,
+    trail_also_in: Option<Arc<dyn AuditSink>>,
 }
 
 struct Shared<D: SessionDialect> {
@@ -84,10 +86,12 @@ impl<D: SessionDialect> SqlSessions<D> {
         Self::of(reserve, news)
     }
 
-    /// Starts a session and writes its event in one transaction. `trail` has to be in the same database. Where a
-    /// [`FanOut`](tower_impersonation::audit::FanOut) writes to other sinks as well,
-    /// [`with_starts_also_in`](Self::with_starts_also_in) brings the starts there. Default: the event is written
-    /// first, then the session.
+    /// Starts and ends sessions and writes the events of that in one transaction (rule A1). `trail` has to be in the
+    /// same database. Where a [`FanOut`](tower_impersonation::audit::FanOut) writes to other sinks as well,
+    /// [`with_trail_also_in`](Self::with_trail_also_in) names them. Default: the event of a start is written before
+    /// the session, that of an end after it.
+    ///
+    /// An end whose event cannot be written within a second ends all the same; the event follows (rule S5).
     ///
     /// ```no_run
     /// # #[cfg(feature = "sqlite")]
@@ -95,24 +99,38 @@ impl<D: SessionDialect> SqlSessions<D> {
     /// use tower_impersonation_sqlx::{SqliteSessions, SqliteTrail};
     ///
     /// let trail = SqliteTrail::new(pool.clone());
-    /// let sessions = SqliteSessions::new(pool).with_starts_in(&trail);
+    /// let sessions = SqliteSessions::new(pool).with_trail(&trail);
     /// # drop(sessions);
     /// # }
     /// ```
     #[must_use]
-    pub fn with_starts_in(mut self, trail: &SqlTrail<D>) -> Self {
-        self.records_starts = Some(trail.clone());
+    pub fn with_trail(mut self, trail: &SqlTrail<D>) -> Self {
+        self.trail = Some(trail.clone());
         self
     }
 
     /// What else has to have the event of a start: of a [`FanOut`](tower_impersonation::audit::FanOut), all but
-    /// the trail of [`with_starts_in`](Self::with_starts_in), without which this does nothing.
+    /// the trail of [`with_trail`](Self::with_trail), without which this does nothing.
     ///
     /// Written within the transaction, right before it is committed: where this fails, nothing starts. Unlike
-    /// the trail's writer, starts of several actors write at the same time. Default: nothing.
+    /// the trail's writer, starts of several actors write at the same time. The event of an end follows the end then:
+    /// no other sink holds up a stop. Default: nothing.
+    ///
+    /// ```no_run
+    /// # #[cfg(feature = "sqlite")]
+    /// # fn set_up(pool: sqlx::SqlitePool, file: impl tower_impersonation::audit::AuditSink + Clone) {
+    /// use tower_impersonation::audit::FanOut;
+    /// use tower_impersonation_sqlx::{SqliteSessions, SqliteTrail};
+    ///
+    /// let trail = SqliteTrail::new(pool.clone());
+    /// let sessions = SqliteSessions::new(pool).with_trail(&trail).with_trail_also_in(file.clone());
+    /// let everywhere = FanOut::all().and(trail).and(file);
+    /// # drop((sessions, everywhere));
+    /// # }
+    /// ```
     #[must_use]
-    pub fn with_starts_also_in(mut self, sink: impl AuditSink) -> Self {
-        self.starts_also_in = Some(Arc::new(sink));
+    pub fn with_trail_also_in(mut self, sink: impl AuditSink) -> Self {
+        self.trail_also_in = Some(Arc::new(sink));
         self
     }
 
@@ -123,8 +141,8 @@ impl<D: SessionDialect> SqlSessions<D> {
                 listeners: Arc::default(),
                 news,
             }),
-            records_starts: None,
-            starts_also_in: None,
+            trail: None,
+            trail_also_in: None,
         }
     }
 
@@ -133,8 +151,8 @@ impl<D: SessionDialect> SqlSessions<D> {
     pub(crate) fn with_news(self, news: D::News) -> Self {
         Self {
             shared: Self::of(self.shared.reserve.clone(), news).shared,
-            records_starts: self.records_starts,
-            starts_also_in: self.starts_also_in,
+            trail: self.trail,
+            trail_also_in: self.trail_also_in,
         }
     }
 
@@ -153,6 +171,12 @@ impl<D: SessionDialect> SqlSessions<D> {
 
     fn keep_telling(&self) {
         self.shared.news.keep_telling(&self.shared.listeners);
+    }
+
+    /// Waits until no replica serves from memory what has just changed (rule S9).
+    async fn heard_by_all(&self) {
+        let news = &self.shared.news;
+        news.heard_by_all(self.reserve(), self.listeners()).await;
     }
 
     /// The sessions that a statement gives, by a connection of our own.
@@ -184,7 +208,7 @@ impl<D: SessionDialect> SessionStore for SqlSessions<D> {
         limits: &Limits,
         event: &AuditEvent,
     ) -> Option<Result<Started, StartError>> {
-        let record = Some((event, self.records_starts.as_ref()?));
+        let record = Some((event, self.trail.as_ref()?));
         self.keep_telling();
         Some(self.try_start(session.clone(), limits, record).await)
     }
@@ -212,11 +236,18 @@ impl<D: SessionDialect> SessionStore for SqlSessions<D> {
         reason: EndedReason,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError> {
-        let end = Statement::new(D::SESSIONS.end);
-        let end = end.bind(id).bind(now).bind(reason.as_str());
-        let ended = row::one(&self.ask(end).await?)?;
-        self.listeners().tell_ended(ended.as_slice());
-        Ok(ended)
+        Ok(self.try_end(id, reason, now).await?)
+    }
+
+    async fn end_recorded(
+        &self,
+        id: SessionId,
+        reason: EndedReason,
+        call: &Call,
+        now: OffsetDateTime,
+    ) -> Option<Result<Option<Arc<Session>>, BoxError>> {
+        let ended = self.try_end_recorded(id, reason, call, now).await?;
+        Some(ended.map_err(Into::into))
     }
 
     async fn end_due(
@@ -224,11 +255,25 @@ impl<D: SessionDialect> SessionStore for SqlSessions<D> {
         now: OffsetDateTime,
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, BoxError> {
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let end_due = Statement::new(D::SESSIONS.end_due).bind(now).bind(limit);
-        let ended = row::sessions(&self.ask(end_due).await?)?;
-        self.listeners().tell_ended(&ended);
-        Ok(ended)
+        Ok(self.try_end_due(now, limit).await?)
+    }
+
+    async fn unconfirmed_ends(
+        &self,
+        before: OffsetDateTime,
+        limit: usize,
+    ) -> Result<Vec<Arc<Session>>, BoxError> {
+        Ok(self.try_unconfirmed(before, limit).await?)
+    }
+
+    async fn confirm_ends(&self, ids: &[SessionId]) -> Result<(), BoxError> {
+        Ok(self.try_confirm(ids).await?)
+    }
+
+    async fn spend(&self, id: SessionId, token: Uuid) -> Result<bool, BoxError> {
+        let spend = Statement::new(D::SESSIONS.spend).bind(id).bind(token);
+        let mut connection = self.reserve().connection().await?;
+        Ok(D::execute(&mut connection, spend).await? > 0)
     }
 
     async fn touch(&self, id: SessionId, seen_at: OffsetDateTime) -> Result<(), BoxError> {
@@ -257,6 +302,7 @@ impl<D: SessionDialect> SessionStore for SqlSessions<D> {
         if let Some(session) = &updated {
             let change = SessionChange::Updated(session.clone());
             self.listeners().tell(&change);
+            self.heard_by_all().await;
         }
         Ok(updated)
     }
@@ -284,8 +330,8 @@ impl<D: SessionDialect> Clone for SqlSessions<D> {
     fn clone(&self) -> Self {
         Self {
             shared: self.shared.clone(),
-            records_starts: self.records_starts.clone(),
-            starts_also_in: self.starts_also_in.clone(),
+            trail: self.trail.clone(),
+            trail_also_in: self.trail_also_in.clone(),
         }
     }
 }

@@ -1,11 +1,11 @@
-//! Starting a session: limits, insert and event in one transaction (rules S2, S3 and A1).
+//! Starting a session: limits, insert and events in one transaction (rules S2, S3 and A1).
 
 use std::sync::Arc;
 
 use time::OffsetDateTime;
 use tower_impersonation::{
     UserId,
-    audit::AuditEvent,
+    audit::{AuditEvent, Call},
     session::{EndedReason, Limits, Session, StartError, Started},
 };
 
@@ -46,8 +46,7 @@ impl<D: SessionDialect> SqlSessions<D> {
     ) -> Result<Started, StartError> {
         let session = row::stored(session);
         if let Some((event, trail)) = record {
-            let room = trail.make_room(std::slice::from_ref(event));
-            room.await.map_err(failed)?;
+            trail.make_room(event.time).await.map_err(failed)?;
         }
         let mut connection = self.reserve().host().acquire().await.map_err(failed)?;
         if record.is_some() {
@@ -55,7 +54,10 @@ impl<D: SessionDialect> SqlSessions<D> {
         }
         let begun = self.reserve().begin_on(connection).await;
         let mut transaction = begun.map_err(failed)?;
-        let ended = match make_way(&mut transaction, &session, limits).await {
+        // Elsewhere the event of an end comes later, and is confirmed by whoever sees to that.
+        let confirmed_by = record.map(|(_, trail)| trail);
+        let confirmed_by = confirmed_by.filter(|_| self.trail_also_in.is_none());
+        let ended = match make_way(&mut transaction, &session, limits, confirmed_by).await {
             Ok(ended) => ended,
             Err(refused) => return Err(take_back(transaction, refused).await),
         };
@@ -63,11 +65,15 @@ impl<D: SessionDialect> SqlSessions<D> {
             return Err(take_back(transaction, refused).await);
         }
         if let Some((event, trail)) = record {
-            let event = std::slice::from_ref(event);
-            let written = trail.insert(&mut transaction, event).await;
+            let mut events: Vec<_> = ended
+                .iter()
+                .filter_map(|ended| end_of(ended, trail))
+                .collect();
+            events.push(event.clone());
+            let written = trail.insert(&mut transaction, &events).await;
             written.map_err(failed)?;
-            if let Some(sink) = &self.starts_also_in {
-                sink.write(event).await.map_err(StartError::Trail)?;
+            if let Some(sink) = &self.trail_also_in {
+                sink.write(&events).await.map_err(StartError::Trail)?;
             }
         }
         transaction.commit().await.map_err(failed)?;
@@ -75,9 +81,18 @@ impl<D: SessionDialect> SqlSessions<D> {
             session: Arc::new(session),
             ended,
         };
-        self.shared.listeners.tell_started(&started);
+        self.listeners().tell_started(&started);
+        if !started.ended.is_empty() {
+            self.heard_by_all().await;
+        }
         Ok(started)
     }
+}
+
+/// The event of an end that a start has made. None where a month would have to be made for it: the sweep does that.
+fn end_of<D: SessionDialect>(ended: &Session, trail: &SqlTrail<D>) -> Option<AuditEvent> {
+    let event = AuditEvent::end_of(ended, &Call::default());
+    trail.has_room(event.time).then_some(event)
 }
 
 /// Ends what is overdue or replaced, in the order in which that happened; refuses what the limits refuse.
@@ -85,6 +100,7 @@ async fn make_way<D: SessionDialect>(
     transaction: &mut Transaction<D>,
     session: &Session,
     limits: &Limits,
+    confirmed_by: Option<&SqlTrail<D>>,
 ) -> Result<Vec<Arc<Session>>, StartError> {
     let now = session.started_at;
     if let Some(lock) = D::SESSIONS.lock {
@@ -106,10 +122,12 @@ async fn make_way<D: SessionDialect>(
         .map(|session| session.ended(EndedReason::Replaced, to_micros(now)));
     let mut ended = Vec::new();
     for session in overdue.chain(replaced) {
+        let is_confirmed = confirmed_by.is_some_and(|trail| end_of(&session, trail).is_some());
         let close = Statement::new(D::SESSIONS.close)
             .bind(session.id)
             .bind(session.ended_at)
-            .bind(session.ended_reason.map(EndedReason::as_str));
+            .bind(session.ended_reason.map(EndedReason::as_str))
+            .bind(is_confirmed);
         // Otherwise someone else has ended it meanwhile, and tells of it.
         if transaction.execute(close).await.map_err(failed)? > 0 {
             ended.push(Arc::new(session));

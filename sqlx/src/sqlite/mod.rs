@@ -8,7 +8,7 @@
 //! let pool = SqlitePool::connect_with(sqlite::options("shop.sqlite")).await?;
 //! sqlite::migrate(&pool).await?;
 //! let trail = SqliteTrail::new(pool.clone());
-//! let sessions = SqliteSessions::new(pool).with_starts_in(&trail);
+//! let sessions = SqliteSessions::new(pool).with_trail(&trail);
 //! # let _ = (trail, sessions);
 //! # Ok(())
 //! # }
@@ -16,8 +16,9 @@
 //!
 //! # One process
 //!
-//! SQLite tells nobody of changes. Sessions that another process ends in the same file are seen when the file
-//! is read, so at the latest when [`Cached`](tower_impersonation::session::Cached) asks again.
+//! SQLite tells nobody of changes. The file is read for every acted request, so what another process ends in it is
+//! refused from the next request on (rule S9). Streams that run in this process are cut only by what this process
+//! ends.
 
 use std::{path::Path, time::Duration};
 

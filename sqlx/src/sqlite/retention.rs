@@ -33,6 +33,12 @@ impl SqlTrail<Sqlite> {
         transaction.execute(lift).await?;
         let old = Statement::new("delete from impersonation_trail where time < $1").bind(month);
         let dropped = transaction.execute(old).await?;
+        // Else the sweep would write again what is just dropped.
+        let ends = Statement::new(
+            "update impersonation_sessions set end_confirmed = true \
+             where ended_at < $1 and ended_at is not null and not end_confirmed",
+        );
+        transaction.execute(ends.bind(month)).await?;
         sqlx::query(AssertSqlSafe(rule))
             .execute(&mut *transaction)
             .await?;

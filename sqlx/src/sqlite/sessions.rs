@@ -17,7 +17,9 @@ use crate::{
 
 /// Sessions in SQLite, beside one process: [`SqlSessions`] says the rest.
 ///
-/// SQLite tells nobody of changes. Look-ups are fast enough to go without a cache.
+/// SQLite tells nobody of changes, so nothing is served from memory: a
+/// [`Cached`](tower_impersonation::session::Cached) around it reads the file each time (rule S9). That takes some
+/// microseconds.
 pub type SqliteSessions = SqlSessions<Sqlite>;
 
 /// Nothing comes in: changes of other processes are seen when the file is read.
@@ -27,7 +29,10 @@ pub struct NoNews;
 impl SessionDialect for Sqlite {
     const SESSIONS: SessionWords = session_words!(
         table: "impersonation_sessions",
+        spent: "impersonation_spent_tokens",
         lock: None,
+        share: "",
+        patient: ("", ""),
         least: "min",
         microseconds: "",
         due: ("in (", ")")
@@ -65,7 +70,11 @@ impl News<Sqlite> for NoNews {
 
     fn keep_telling(&self, _: &Arc<ChangeListeners>) {}
 
+    /// Another process may change the file at any time.
     fn is_complete(&self) -> bool {
-        true
+        false
     }
+
+    /// Everyone reads the file.
+    async fn heard_by_all(&self, _: &Reserve<Sqlite>, _: &Arc<ChangeListeners>) {}
 }

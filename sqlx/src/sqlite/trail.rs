@@ -3,6 +3,7 @@
 use sqlx::{
     Arguments as _, AssertSqlSafe, Sqlite, SqliteConnection, query_scalar, sqlite::SqliteArguments,
 };
+use time::OffsetDateTime;
 use tower_impersonation::audit::AuditEvent;
 use uuid::Uuid;
 
@@ -26,14 +27,20 @@ impl TrailDialect for Sqlite {
         prefix: "impersonation_",
         now: "cast(unixepoch('subsec') * 1000000 as integer)",
         ago: "",
-        greatest: "max"
+        greatest: "max",
+        least: "min",
+        seconds: "(ended - started) / 1000000"
     );
 
     /// There is always room.
     type Months = ();
 
-    async fn make_room(_: &Reserve<Self>, (): &(), _: &[AuditEvent]) -> Result<(), sqlx::Error> {
+    async fn make_room(_: &Reserve<Self>, (): &(), _: OffsetDateTime) -> Result<(), sqlx::Error> {
         Ok(())
+    }
+
+    fn has_room((): &(), _: OffsetDateTime) -> bool {
+        true
     }
 
     async fn make_room_ahead(_: &Reserve<Self>, (): &()) -> Result<(), sqlx::Error> {

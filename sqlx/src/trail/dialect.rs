@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use time::OffsetDateTime;
 use tower_impersonation::audit::AuditEvent;
 use uuid::Uuid;
 
@@ -15,13 +16,16 @@ pub trait TrailDialect: Dialect {
     /// What a process knows of the room that there is for events.
     type Months: Default + Send + Sync + 'static;
 
-    /// Sees to it that there is room for these events. In transactions of its own, before that which writes them: it
-    /// may have to wait for another process.
+    /// Sees to it that there is room for events of this time. In transactions of its own, before that which writes
+    /// them: it may have to wait for another process.
     fn make_room(
         reserve: &Reserve<Self>,
         months: &Self::Months,
-        events: &[AuditEvent],
+        at: OffsetDateTime,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send;
+
+    /// Whether there is room for events of this time, as far as this process knows.
+    fn has_room(months: &Self::Months, at: OffsetDateTime) -> bool;
 
     /// Makes room for what comes, ahead of time. Called now and then.
     fn make_room_ahead(
@@ -61,6 +65,10 @@ pub struct TrailWords {
     pub(crate) now: &'static str,
     /// The later of two.
     pub(crate) greatest: &'static str,
+    /// The earlier of two.
+    pub(crate) least: &'static str,
+    /// Whole seconds from the column `started` to the column `ended`.
+    pub(crate) seconds: &'static str,
     /// Says that the process `$1` lives.
     pub(crate) live: &'static str,
     /// Processes that were silent for `$1` microseconds.
@@ -71,11 +79,14 @@ pub struct TrailWords {
 
 /// The statements about processes, with a table's name and the words for times.
 macro_rules! trail_words {
-    (prefix: $prefix:literal, now: $now:literal, ago: $ago:literal, greatest: $greatest:literal) => {
+    (prefix: $prefix:literal, now: $now:literal, ago: $ago:literal, greatest: $greatest:literal,
+     least: $least:literal, seconds: $seconds:literal) => {
         $crate::trail::TrailWords {
             trail: concat!($prefix, "trail"),
             now: $now,
             greatest: $greatest,
+            least: $least,
+            seconds: $seconds,
             live: concat!(
                 "insert into ",
                 $prefix,

@@ -3,7 +3,10 @@
 use tower_impersonation::audit::{Condition, EventName, FieldValue, TrailFilter};
 
 use super::fields::quoted;
-use crate::statement::{Statement, Value};
+use crate::{
+    moment::next_micros,
+    statement::{Statement, Value},
+};
 
 /// Adds the conditions of a filter to a statement that ends with `where`.
 pub(crate) fn push<'f>(statement: &mut Statement<'f>, filter: &'f TrailFilter) {
@@ -17,8 +20,8 @@ pub(crate) fn push<'f>(statement: &mut Statement<'f>, filter: &'f TrailFilter) {
             }
             Condition::Is(field, value) => (field, "=", Value::from(value)),
             Condition::IsNot(field, value) => (field, "<>", Value::from(value)),
-            Condition::NotBefore(field, from) => (field, ">=", from.into()),
-            Condition::Before(field, to) => (field, "<", to.into()),
+            Condition::NotBefore(field, from) => (field, ">=", next_micros(from).into()),
+            Condition::Before(field, to) => (field, "<", next_micros(to).into()),
             // One of a newer core: nothing is shown that it may have left out.
             _ => {
                 statement.push(" and false");

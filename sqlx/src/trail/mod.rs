@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use async_trait::async_trait;
 use sqlx::Pool;
+use time::OffsetDateTime;
 use tower_impersonation::{
     BoxError,
     audit::{AuditEvent, AuditSink},
@@ -18,6 +19,7 @@ mod filter;
 mod heartbeat;
 mod place;
 mod read;
+mod summaries;
 mod unknown;
 
 pub(crate) use self::dialect::{TrailDialect, TrailWords, trail_words};
@@ -86,17 +88,21 @@ impl<D: TrailDialect> SqlTrail<D> {
         &self.shared.reserve
     }
 
-    #[cfg_attr(not(feature = "postgres"), allow(dead_code))]
     pub(crate) fn months(&self) -> &D::Months {
         &self.shared.months
     }
 
-    /// Sees to it that there is room for these events. Before the transaction that writes them.
-    pub(crate) async fn make_room(&self, events: &[AuditEvent]) -> Result<(), sqlx::Error> {
-        D::make_room(&self.shared.reserve, &self.shared.months, events).await
+    /// Sees to it that there is room for events of this time. Before the transaction that writes them.
+    pub(crate) async fn make_room(&self, at: OffsetDateTime) -> Result<(), sqlx::Error> {
+        D::make_room(self.reserve(), self.months(), at).await
     }
 
-    /// Writes events within a transaction of somebody else's.
+    /// Whether there is room for events of this time, as far as this process knows.
+    pub(crate) fn has_room(&self, at: OffsetDateTime) -> bool {
+        D::has_room(self.months(), at)
+    }
+
+    /// Writes events within a transaction of somebody else's. They have to have room.
     pub(crate) async fn insert(
         &self,
         transaction: &mut Transaction<D>,
@@ -107,7 +113,9 @@ impl<D: TrailDialect> SqlTrail<D> {
 
     async fn try_write(&self, events: &[AuditEvent]) -> Result<(), sqlx::Error> {
         Heartbeat::keep_running(&self.shared).await?;
-        self.make_room(events).await?;
+        for event in events {
+            self.make_room(event.time).await?;
+        }
         D::write(&self.shared.reserve, events, self.shared.process).await
     }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use tower_impersonation::{
     BoxError,
-    audit::{AuditEvent, TrailFilter, TrailList, TrailPage, TrailReader},
+    audit::{AuditEvent, Summary, SummaryFilter, TrailFilter, TrailList, TrailPage, TrailReader},
 };
 
 use super::{SqlTrail, TrailDialect, fields, filter, place::Place};
@@ -55,6 +55,11 @@ impl<D: TrailDialect> TrailReader for SqlTrail<D> {
             up_to_bound::<D>(&mut connection, count).await?
         };
         Ok(list(events, page.limit, total))
+    }
+
+    /// Grouped by the database.
+    async fn summaries(&self, filter: &SummaryFilter) -> Result<Vec<Summary>, BoxError> {
+        Ok(self.try_summaries(filter).await?)
     }
 }
 

@@ -1,12 +1,7 @@
 //! Processes that are killed in the middle of their work, as by kill -9.
 //!
-//! The test runs its own program again as a child that works in a loop, and tells of each step. After so many steps
-//! the child is killed, wherever it is by then, and the database looked at.
-
-use std::{
-    io::{BufRead as _, BufReader},
-    process::{Command, Stdio},
-};
+//! A child works in a loop, and tells of each step. After so many steps it is killed, wherever it is by then, and the
+//! database looked at.
 
 use sqlx::{Executor as _, PgPool, SqlitePool};
 use tower_impersonation::{
@@ -18,22 +13,23 @@ use tower_impersonation_sqlx::{
 };
 use uuid::Uuid;
 
-use crate::host::{Lite, Pg, event, now, request, session};
+use crate::{
+    child::{self, Process},
+    host::{Lite, Pg, event, now, request, session},
+};
 
-/// Where the child works; only the child has it.
-const DATABASE: &str = "CRASH_TEST_DATABASE";
 const ORDERS: &str = "create table orders (intent text not null)";
 
 /// What the child does; does nothing where it is not the child.
 #[tokio::test]
 async fn child() {
-    let Ok(database) = std::env::var(DATABASE) else {
+    let Some(database) = child::database() else {
         return;
     };
     if database.starts_with("postgres:") {
         let pool = PgPool::connect(&database).await.unwrap();
         let trail = PostgresTrail::new(pool.clone());
-        let sessions = PostgresSessions::new(pool.clone()).with_starts_in(&trail);
+        let sessions = PostgresSessions::new(pool.clone()).with_trail(&trail);
         work(&trail, &sessions, async |intent: Uuid| {
             let order = sqlx::query("insert into orders values ($1)").bind(intent.to_string());
             order.execute(&pool).await.unwrap();
@@ -44,7 +40,7 @@ async fn child() {
             .await
             .unwrap();
         let trail = SqliteTrail::new(pool.clone());
-        let sessions = SqliteSessions::new(pool.clone()).with_starts_in(&trail);
+        let sessions = SqliteSessions::new(pool.clone()).with_trail(&trail);
         work(&trail, &sessions, async |intent: Uuid| {
             let order = sqlx::query("insert into orders values ($1)").bind(intent.to_string());
             order.execute(&pool).await.unwrap();
@@ -68,7 +64,7 @@ async fn work(
         start.session = Some(session.id);
         let started = sessions.start_recorded(&session, &limits, &start).await;
         started.unwrap().unwrap();
-        println!("started");
+        child::say("started");
         for _ in 0..3 {
             let intent = request(Outcome::Intent);
             trail.write(std::slice::from_ref(&intent)).await.unwrap();
@@ -76,7 +72,7 @@ async fn work(
             let mut outcome = request(Outcome::Completed);
             outcome.id = intent.id;
             trail.write(&[outcome]).await.unwrap();
-            println!("ordered");
+            child::say("ordered");
         }
         let ended = sessions.end(session.id, EndedReason::Manual, now());
         ended.await.unwrap().unwrap();
@@ -85,35 +81,17 @@ async fn work(
 
 /// Has a child work, and kills it after so many steps.
 fn work_and_be_killed(database: &str, steps: usize) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args(["crash::child", "--exact", "--nocapture", "--test-threads=1"])
-        .env(DATABASE, database)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let done = lines
-        .map(Result::unwrap)
-        .filter(|line| line.ends_with("started") || line.ends_with("ordered"))
-        .take(steps)
-        .count();
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert_eq!(done, steps, "the child has to work");
+    let mut child = Process::new("crash::child", database);
+    for _ in 0..steps {
+        child.next();
+    }
 }
 
 #[tokio::test]
 async fn a1_after_a_crash_every_order_has_its_intent_and_every_session_its_start() {
     let pg = Pg::new().await;
     pg.pool.execute(ORDERS).await.unwrap();
-    let name: String = sqlx::query_scalar("select current_database()::text")
-        .fetch_one(&pg.pool)
-        .await
-        .unwrap();
-    let url = std::env::var("TEST_DATABASE_URL").unwrap();
-    let (server, _) = url.rsplit_once('/').unwrap();
-    let url = format!("{server}/{name}");
+    let url = child::url_of(&pg.pool).await;
 
     let lite = Lite::new().await;
     lite.pool.execute(ORDERS).await.unwrap();

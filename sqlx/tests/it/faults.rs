@@ -45,7 +45,7 @@ impl Tables<SqliteSessions, SqliteTrail> {
     fn of(pool: &SqlitePool) -> Self {
         let trail = SqliteTrail::new(pool.clone());
         Self {
-            sessions: SqliteSessions::new(pool.clone()).with_starts_in(&trail),
+            sessions: SqliteSessions::new(pool.clone()).with_trail(&trail),
             trail,
             roles: SqlRoles::new(pool.clone()),
             consents: SqlConsents::new(pool.clone()),
@@ -57,7 +57,7 @@ impl Tables<PostgresSessions, PostgresTrail> {
     fn of_postgres(pool: &PgPool) -> Self {
         let trail = PostgresTrail::new(pool.clone());
         Self {
-            sessions: PostgresSessions::new(pool.clone()).with_starts_in(&trail),
+            sessions: PostgresSessions::new(pool.clone()).with_trail(&trail),
             trail,
             roles: SqlRoles::new(pool.clone()),
             consents: SqlConsents::new(pool.clone()),

@@ -103,7 +103,7 @@ async fn a1_sessions_and_trail_never_wait_for_each_others_connection() {
         let trail = PostgresTrail::new(pool.clone());
         let mut sessions = PostgresSessions::new(pool);
         if at_once {
-            sessions = sessions.with_starts_in(&trail);
+            sessions = sessions.with_trail(&trail);
         }
         all_at_once(&build(trail.clone(), sessions)).await;
         let list = trail.read(&TrailFilter::default(), &page).await.unwrap();
@@ -115,7 +115,7 @@ async fn a1_sessions_and_trail_never_wait_for_each_others_connection() {
         let trail = SqliteTrail::new(pool.clone());
         let mut sessions = SqliteSessions::new(pool);
         if at_once {
-            sessions = sessions.with_starts_in(&trail);
+            sessions = sessions.with_trail(&trail);
         }
         all_at_once(&build(trail.clone(), sessions)).await;
         let list = trail.read(&TrailFilter::default(), &page).await.unwrap();
@@ -151,7 +151,7 @@ async fn a8_an_application_with_the_rights_it_needs_cannot_touch_the_trail() {
         .await
         .unwrap();
     let trail = PostgresTrail::new(pool.clone());
-    let sessions = PostgresSessions::new(pool.clone()).with_starts_in(&trail);
+    let sessions = PostgresSessions::new(pool.clone()).with_trail(&trail);
     all_at_once(&build(trail.clone(), sessions.clone())).await;
     let list = trail
         .read(&TrailFilter::default(), &TrailPage::first(10_000))

@@ -519,7 +519,7 @@ async fn a1_a_recorded_start_writes_both_or_neither() {
     let sessions = PostgresSessions::new(db.pool.clone());
     both_or_neither(
         &sessions,
-        &sessions.clone().with_starts_in(&trail),
+        &sessions.clone().with_trail(&trail),
         async || all(&trail).await,
         async || {
             let broken = "alter table impersonation.trail rename to elsewhere";
@@ -533,7 +533,7 @@ async fn a1_a_recorded_start_writes_both_or_neither() {
     let sessions = SqliteSessions::new(db.pool.clone());
     both_or_neither(
         &sessions,
-        &sessions.clone().with_starts_in(&trail),
+        &sessions.clone().with_trail(&trail),
         async || all_lite(&trail).await,
         async || {
             let broken = "alter table impersonation_trail rename to elsewhere";
@@ -547,14 +547,14 @@ async fn a1_a_recorded_start_writes_both_or_neither() {
 async fn a1_a_recorded_start_is_in_every_sink_or_nowhere() {
     let db = Pg::new().await;
     let trail = PostgresTrail::new(db.pool.clone());
-    let sessions = PostgresSessions::new(db.pool.clone()).with_starts_in(&trail);
-    let beside = |sink| sessions.clone().with_starts_also_in(sink);
+    let sessions = PostgresSessions::new(db.pool.clone()).with_trail(&trail);
+    let beside = |sink| sessions.clone().with_trail_also_in(sink);
     everywhere_or_nowhere(beside, async || all(&trail).await).await;
 
     let db = Lite::new().await;
     let trail = SqliteTrail::new(db.pool.clone());
-    let sessions = SqliteSessions::new(db.pool.clone()).with_starts_in(&trail);
-    let beside = |sink| sessions.clone().with_starts_also_in(sink);
+    let sessions = SqliteSessions::new(db.pool.clone()).with_trail(&trail);
+    let beside = |sink| sessions.clone().with_trail_also_in(sink);
     everywhere_or_nowhere(beside, async || all_lite(&trail).await).await;
 }
 
@@ -596,7 +596,7 @@ async fn everywhere_or_nowhere<S: SessionStore>(
 async fn a1_a_recorded_start_that_fails_at_its_very_end_writes_nothing() {
     let db = Pg::new().await;
     let trail = PostgresTrail::new(db.pool.clone());
-    let sessions = PostgresSessions::new(db.pool.clone()).with_starts_in(&trail);
+    let sessions = PostgresSessions::new(db.pool.clone()).with_trail(&trail);
     db.pool
         .execute(
             "create function no() returns trigger language plpgsql as $$ begin raise 'no'; end $$; \
