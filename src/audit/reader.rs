@@ -11,7 +11,8 @@ use crate::words::{AuditEvent, BoxError, EventName, SessionId, Subject, SubjectK
 /// Reads what a sink has written. For [`Builder::trail_reader`](crate::Builder::trail_reader).
 ///
 /// Reading is an event itself, and needs [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) for the events of others.
-/// [`Impersonation::read_trail`](crate::Impersonation::read_trail) sees to both before it calls the reader (rule A7).
+/// [`Impersonation::read_trail`](crate::Impersonation::read_trail) sees to both before it calls the reader (rule
+/// [A7](crate::rules#a7)).
 ///
 /// # Writing a reader
 ///
@@ -220,7 +221,8 @@ impl TrailFilter {
     }
 }
 
-/// What is looked for, as the event of the reading says it (rule A7): `all`, or the fields that filter.
+/// What is looked for, as the event of the reading says it (rule [A7](crate::rules#a7)): `all`, or the fields that
+/// filter.
 impl fmt::Display for TrailFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Every field is named, so that a new one cannot be forgotten.

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The admin who sent a request. From [`Impersonation::admin`]; whatever they ask is checked for itself, and what is
-/// refused is in the trail (rule A3).
+/// refused is in the trail (rule [A3](crate::rules#a3)).
 #[derive(Clone)]
 pub struct Admin<'r> {
     impersonation: Impersonation,
@@ -24,7 +24,8 @@ pub struct Admin<'r> {
     actor: Actor,
 }
 
-/// A reading of the trail that was allowed, and that is in the trail itself (rule A7). From [`Admin::open_trail`].
+/// A reading of the trail that was allowed, and that is in the trail itself (rule [A7](crate::rules#a7)). From
+/// [`Admin::open_trail`].
 pub struct TrailReading(Reading);
 
 impl<'r> Admin<'r> {
@@ -162,8 +163,8 @@ impl<'r> Admin<'r> {
     }
 
     /// Searches for users whom this admin may act as: of lower rank, impersonable, consenting where that is required,
-    /// and allowed by [`AdminChecker::authorize`](crate::AdminChecker::authorize) (rule S1). Nobody else is in the
-    /// answer. Without a directory it is empty.
+    /// and allowed by [`AdminChecker::authorize`](crate::AdminChecker::authorize) (rule [S1](crate::rules#s1)). Nobody
+    /// else is in the answer. Without a directory it is empty.
     ///
     /// `offset` counts the directory's users, not those in the answer: give [`People::next`].
     ///
@@ -183,7 +184,7 @@ impl<'r> Admin<'r> {
     }
 
     /// Opens the trail: one's own events, or with [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) anyone's. That it
-    /// is read is durable when this returns (rule A7).
+    /// is read is durable when this returns (rule [A7](crate::rules#a7)).
     ///
     /// # Errors
     ///
@@ -215,15 +216,15 @@ impl<'r> Admin<'r> {
         reading.0.summaries(filter).await
     }
 
-    /// Refuses this admin's call because of what stands in it, and records it (rule A3). `problem` names what is wrong;
-    /// the caller reads it.
+    /// Refuses this admin's call because of what stands in it, and records it (rule [A3](crate::rules#a3)). `problem`
+    /// names what is wrong; the caller reads it.
     #[must_use]
     pub fn invalid(&self, subject: Option<&Subject>, problem: impl Into<String>) -> Rejection {
         let refusal = Refusal::invalid(problem.into()).by(self.actor.id());
         self.refused(subject, refusal)
     }
 
-    /// Refuses this admin's call with any rejection, and records it (rule A3).
+    /// Refuses this admin's call with any rejection, and records it (rule [A3](crate::rules#a3)).
     #[must_use]
     pub fn refuse(&self, subject: Option<&Subject>, rejection: Rejection) -> Rejection {
         let refusal = Refusal::new(rejection).by(self.actor.id());

@@ -89,7 +89,7 @@ impl Impersonation {
 
 /// Who sends a request, and what they may do then.
 impl Impersonation {
-    /// The admin who sent the request, identified once for everything that follows (rule R6).
+    /// The admin who sent the request, identified once for everything that follows (rule [R6](crate::rules#r6)).
     ///
     /// ```
     /// # use http::request::Parts;
@@ -104,13 +104,13 @@ impl Impersonation {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested` (rule R16) or `Unavailable`. It is in the
-    /// trail (rule A3).
+    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested` (rule [R16](crate::rules#r16)) or `Unavailable`.
+    /// It is in the trail (rule [A3](crate::rules#a3)).
     pub async fn admin<'r>(&self, parts: &'r Parts) -> Result<Admin<'r>, Rejection> {
         self.admin_for(parts, None).await
     }
 
-    /// The same for a call that names a subject: then a refusal is recorded with it (rule A3).
+    /// The same for a call that names a subject: then a refusal is recorded with it (rule [A3](crate::rules#a3)).
     ///
     /// # Errors
     ///
@@ -125,9 +125,9 @@ impl Impersonation {
         Ok(Admin::new(self.clone(), parts, actor))
     }
 
-    /// Whoever sent the request, admin or not any more, identified once: for what needs no right, such as stopping one's
-    /// own session (rule S5). Of an acted request it is the actor. Where nobody is signed in, the acting token of a
-    /// session is enough for that one session.
+    /// Whoever sent the request, admin or not any more, identified once: for what needs no right, such as stopping
+    /// one's own session (rule [S5](crate::rules#s5)). Of an acted request it is the actor. Where nobody is signed in,
+    /// the acting token of a session is enough for that one session.
     ///
     /// # Errors
     ///
@@ -138,10 +138,11 @@ impl Impersonation {
         Ok(SignedIn::new(self.clone(), parts, caller))
     }
 
-    /// Starts a session for whoever sent the request (rules S1 to S3, S8).
+    /// Starts a session for whoever sent the request (rules [S1](crate::rules#s1) to [S3](crate::rules#s3),
+    /// [S8](crate::rules#s8)).
     ///
-    /// The session exists only after its start event is durable (rule A1). Nothing is half-started: on an
-    /// error there is no session.
+    /// The session exists only after its start event is durable (rule [A1](crate::rules#a1)). Nothing is half-started:
+    /// on an error there is no session.
     ///
     /// # Errors
     ///
@@ -161,7 +162,7 @@ impl Impersonation {
     }
 
     /// Ends the sessions of whoever sent the request: of an acted request its own, else all active ones
-    /// (rule S5). Nothing in the request names them, and no right is needed but to be their actor.
+    /// (rule [S5](crate::rules#s5)). Nothing in the request names them, and no right is needed but to be their actor.
     ///
     /// This process refuses them from now on, whatever the store answers; [`Stopped::is_stored`] says whether it holds
     /// everywhere.
@@ -216,8 +217,8 @@ impl Impersonation {
         self.admin(parts).await?.list(filter, page).await
     }
 
-    /// Changes the caller's active session for this subject: raises its access, or moves its end (rule S6).
-    /// Everything that a start has to pass is checked again.
+    /// Changes the caller's active session for this subject: raises its access, or moves its end (rule
+    /// [S6](crate::rules#s6)). Everything that a start has to pass is checked again.
     ///
     /// # Errors
     ///
@@ -259,7 +260,7 @@ impl Impersonation {
     }
 
     /// Reads the trail: one's own events, or with [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) anyone's. The
-    /// reading is an event as well, which is durable before anything is read (rule A7).
+    /// reading is an event as well, which is durable before anything is read (rule [A7](crate::rules#a7)).
     ///
     /// # Errors
     ///
@@ -293,7 +294,7 @@ impl Impersonation {
 
 /// What the host's own code tells and asks, without a request.
 impl Impersonation {
-    /// Ends all sessions of an actor who signs out (rule S4). Call it from the host's log-out.
+    /// Ends all sessions of an actor who signs out (rule [S4](crate::rules#s4)). Call it from the host's log-out.
     ///
     /// # Errors
     ///
@@ -302,9 +303,9 @@ impl Impersonation {
         self.end_of(actor, EndedReason::AdminLogout).await
     }
 
-    /// Ends all sessions of an actor whose role was taken away (rule R8), without waiting for the next
-    /// request to show it. For an actor whose account is deleted or locked this is the only way: no request of theirs
-    /// could show it.
+    /// Ends all sessions of an actor whose role was taken away (rule [R8](crate::rules#r8)), without waiting for the
+    /// next request to show it. For an actor whose account is deleted or locked this is the only way: no request of
+    /// theirs could show it.
     ///
     /// # Errors
     ///
@@ -529,8 +530,8 @@ impl Impersonation {
         rejection.seal(response)
     }
 
-    /// Refuses a call that something around the core has found to be cross-site or wrong, and records it (rule A3), with
-    /// its caller where one is signed in.
+    /// Refuses a call that something around the core has found to be cross-site or wrong, and records it (rule
+    /// [A3](crate::rules#a3)), with its caller where one is signed in.
     pub async fn refuse(
         &self,
         parts: &Parts,

@@ -11,8 +11,8 @@ use crate::{
     words::{Actor, Session, SessionId, Subject, UserId},
 };
 
-/// Whoever sent a request, admin or not any more: they may see and stop their own sessions (rule S5). From
-/// [`Impersonation::signed_in`].
+/// Whoever sent a request, admin or not any more: they may see and stop their own sessions (rule
+/// [S5](crate::rules#s5)). From [`Impersonation::signed_in`].
 #[derive(Clone)]
 pub struct SignedIn<'r> {
     impersonation: Impersonation,
@@ -41,7 +41,7 @@ impl<'r> SignedIn<'r> {
     }
 
     /// The same person as an admin, without asking again; `None` for those who are no admin, and for an acted request
-    /// (rule R16). Nothing is recorded: for pages that show an admin more than others.
+    /// (rule [R16](crate::rules#r16)). Nothing is recorded: for pages that show an admin more than others.
     ///
     /// ```
     /// # use http::request::Parts;
@@ -60,7 +60,7 @@ impl<'r> SignedIn<'r> {
         Some(Admin::new(self.impersonation.clone(), self.parts, actor))
     }
 
-    /// Refuses this caller with any rejection, and records it (rule A3).
+    /// Refuses this caller with any rejection, and records it (rule [A3](crate::rules#a3)).
     #[must_use]
     pub fn refuse(&self, subject: Option<&Subject>, rejection: Rejection) -> Rejection {
         let refusal = Refusal::new(rejection).by(&self.id);

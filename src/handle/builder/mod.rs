@@ -145,15 +145,15 @@ impl Builder {
         });
     }
 
-    /// The users that can be acted as, with their ranks (rule S1). Default: none; then the checker alone
-    /// decides.
+    /// The users that can be acted as, with their ranks (rule [S1](crate::rules#s1)). Default: none; then the checker
+    /// alone decides.
     pub fn directory(mut self, directory: impl UserDirectory) -> Self {
         self.host.directory = Some(Arc::new(directory));
         self
     }
 
-    /// How long an answer of the directory that allowed is kept (rule R8). Default: 30 seconds; zero asks
-    /// on every acted request.
+    /// How long an answer of the directory that allowed is kept (rule [R8](crate::rules#r8)). Default: 30 seconds; zero
+    /// asks on every acted request.
     pub fn directory_cache(mut self, keep: Duration) -> Self {
         self.needs(Part::Directory, "directory_cache", Some(shown(&keep)));
         self.host.keep = keep;
@@ -166,7 +166,7 @@ impl Builder {
         self
     }
 
-    /// Users must have allowed it, at the start and on every request (rule S8). Default: not asked.
+    /// Users must have allowed it, at the start and on every request (rule [S8](crate::rules#s8)). Default: not asked.
     pub fn require_consent(mut self, consent: impl Consent) -> Self {
         self.host.consent = Some(Arc::new(consent));
         self
@@ -244,15 +244,15 @@ impl Builder {
         self
     }
 
-    /// Requests to this path and below run as the actor, marked or not (rule R12): the host's admin area.
-    /// Whole segments; `*` stands for any one. Default: none.
+    /// Requests to this path and below run as the actor, marked or not (rule [R12](crate::rules#r12)): the host's admin
+    /// area. Whole segments; `*` stands for any one. Default: none.
     pub fn exclude(mut self, path: impl Into<String>) -> Self {
         self.paths.excluded.push(path.into());
         self
     }
 
-    /// Requests to this path and below are never acted (rule R11): passwords, second factors, payment.
-    /// Whole segments, at most 16; `*` stands for any one. Default: none.
+    /// Requests to this path and below are never acted (rule [R11](crate::rules#r11)): passwords, second factors,
+    /// payment. Whole segments, at most 16; `*` stands for any one. Default: none.
     ///
     /// Compared as any router may read the path, also one behind a proxy: percent-decoded once or more, with `//`, dots and
     /// backslashes folded or not, in any ASCII case, without `;parameters`, an extension, or dots and blanks at the end.
@@ -263,8 +263,8 @@ impl Builder {
         self
     }
 
-    /// This method on exactly this path changes nothing, whatever its name (rule R10): a search by `POST`.
-    /// Default: only `GET`, `HEAD` and `OPTIONS` are reads.
+    /// This method on exactly this path changes nothing, whatever its name (rule [R10](crate::rules#r10)): a search by
+    /// `POST`. Default: only `GET`, `HEAD` and `OPTIONS` are reads.
     pub fn read_route(mut self, method: Method, path: impl Into<String>) -> Self {
         self.paths.reads.push((method, path.into()));
         self
@@ -300,10 +300,10 @@ impl Builder {
     }
 
     /// Where the host logs people out. A request to this path ends all sessions of whoever sent it
-    /// ([`AdminLogout`](crate::session::EndedReason::AdminLogout), rule S4) and goes on to the host's handler, so that the
-    /// handler need not call [`Impersonation::log_out`]. It is excluded then. One place, without `*`; of any method but
-    /// `HEAD`, `OPTIONS` and `TRACE`, and none that a browser sends ahead. Needs [`sessions`](Self::sessions). Default:
-    /// nowhere.
+    /// ([`AdminLogout`](crate::session::EndedReason::AdminLogout), rule [S4](crate::rules#s4)) and goes on to the
+    /// host's handler, so that the handler need not call [`Impersonation::log_out`]. It is excluded then. One place,
+    /// without `*`; of any method but `HEAD`, `OPTIONS` and `TRACE`, and none that a browser sends ahead. Needs
+    /// [`sessions`](Self::sessions). Default: nowhere.
     ///
     /// A session that cannot be ended keeps the person logged in: the request is refused with 503. Whoever can make a
     /// browser log out can end its sessions: let the handler take `POST` only, and from pages of its own.
@@ -341,8 +341,8 @@ impl Builder {
         self
     }
 
-    /// Where a request came from, for the trail (rule R18). Default: axum's `ConnectInfo` with the feature
-    /// `axum`, else unknown.
+    /// Where a request came from, for the trail (rule [R18](crate::rules#r18)). Default: axum's `ConnectInfo` with the
+    /// feature `axum`, else unknown.
     pub fn client_address<F>(mut self, address: F) -> Self
     where
         F: Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
@@ -352,15 +352,15 @@ impl Builder {
     }
 
     /// Trusts `X-Forwarded-For` as written by this many proxies in front: the address is the one that
-    /// the outermost of them saw. Default: the header is not trusted at all (rule R18).
+    /// the outermost of them saw. Default: the header is not trusted at all (rule [R18](crate::rules#r18)).
     pub fn trusted_proxies(mut self, proxies: NonZeroUsize) -> Self {
         self.client.proxies = Some(proxies);
         self
     }
 
-    /// Which route a request belongs to, for the trail: `/orders/{id}` instead of `/orders/7`. Repeated reads
-    /// are folded by it (rule A4). Default: axum's `MatchedPath` with the feature `axum`, where it is known
-    /// before the handler; else the path itself.
+    /// Which route a request belongs to, for the trail: `/orders/{id}` instead of `/orders/7`. Repeated reads are
+    /// folded by it (rule [A4](crate::rules#a4)). Default: axum's `MatchedPath` with the feature `axum`, where it is
+    /// known before the handler; else the path itself.
     pub fn route<F>(mut self, route: F) -> Self
     where
         F: Fn(&Parts) -> Option<Arc<str>> + Send + Sync + 'static,
@@ -410,7 +410,7 @@ impl Builder {
     ///   acts as.
     /// - Everything else (images, scripts' calls, forms that post more) is acted as if it had the marker. What
     ///   stands behind that marker decides; where that is no session, it is refused and not run as the actor
-    ///   (rule R4). So is what comes from a page whose marker cannot be read.
+    ///   (rule [R4](crate::rules#r4)). So is what comes from a page whose marker cannot be read.
     /// - A page that answers a form of more than that has a URL without the marker. `page.js` puts it back there; without
     ///   the script what such a page sends is the actor's own, unless
     ///   [`refuse_unmarked_writes`](Self::refuse_unmarked_writes) is set. Forms whose `action` has the marker,
@@ -447,10 +447,10 @@ impl Builder {
         self
     }
 
-    /// Whoever has an active session changes nothing as themselves meanwhile, outside of
-    /// [excluded](Self::exclude) paths: an unmarked request that may change something is refused with 409
-    /// [`MarkerMissing`](crate::RejectionKind::MarkerMissing) (rule R20). It could come from a page that lost
-    /// its marker. Default: off. Needs [`sessions`](Self::sessions).
+    /// Whoever has an active session changes nothing as themselves meanwhile, outside of [excluded](Self::exclude)
+    /// paths: an unmarked request that may change something is refused with 409
+    /// [`MarkerMissing`](crate::RejectionKind::MarkerMissing) (rule [R20](crate::rules#r20)). It could come from a page
+    /// that lost its marker. Default: off. Needs [`sessions`](Self::sessions).
     ///
     /// What may change something is decided as for acted requests: not the
     /// [routes listed as reads](Self::read_route), but WebSockets and overridden methods. Set
@@ -478,9 +478,9 @@ impl Builder {
         self
     }
 
-    /// Whoever types a URL without the marker, outside of [excluded](Self::exclude) paths, is done: that ends
-    /// their sessions ([`MarkerRemoved`](crate::session::EndedReason::MarkerRemoved)), and the page is their
-    /// own (rule R20). Default: off; then it leaves only that tab. Needs [`sessions`](Self::sessions).
+    /// Whoever types a URL without the marker, outside of [excluded](Self::exclude) paths, is done: that ends their
+    /// sessions ([`MarkerRemoved`](crate::session::EndedReason::MarkerRemoved)), and the page is their own (rule
+    /// [R20](crate::rules#r20)). Default: off; then it leaves only that tab. Needs [`sessions`](Self::sessions).
     ///
     /// A bookmark, and a link from another program, count as typed; links on pages do not. Only browsers that
     /// send `Sec-Fetch-Site` can tell, which all do over HTTPS. One that asks ahead while an address is being
@@ -507,28 +507,28 @@ impl Builder {
         self
     }
 
-    /// Active sessions per actor (rule S2). Default: 1.
+    /// Active sessions per actor (rule [S2](crate::rules#s2)). Default: 1.
     pub fn max_active(mut self, sessions: usize) -> Self {
         self.needs(Part::Sessions, "max_active", Some(shown(&sessions)));
         self.session_settings.limits.active = sessions;
         self
     }
 
-    /// A start ends the session that stands in its way. Default: it is refused with 409 (rule S2).
+    /// A start ends the session that stands in its way. Default: it is refused with 409 (rule [S2](crate::rules#s2)).
     pub fn replace_active(mut self) -> Self {
         self.needs(Part::Sessions, "replace_active", None);
         self.session_settings.limits.replace = true;
         self
     }
 
-    /// Starts per actor within any 60 minutes (rule S3). Default: 10.
+    /// Starts per actor within any 60 minutes (rule [S3](crate::rules#s3)). Default: 10.
     pub fn starts_per_hour(mut self, starts: u32) -> Self {
         self.needs(Part::Sessions, "starts_per_hour", Some(shown(&starts)));
         self.session_settings.limits.starts_per_hour = starts;
         self
     }
 
-    /// The longest session, and the length of one that asks for none (rule S4). Default: 2 hours.
+    /// The longest session, and the length of one that asks for none (rule [S4](crate::rules#s4)). Default: 2 hours.
     /// [`Grant::with_max_lifetime`](crate::Grant::with_max_lifetime) narrows it per actor.
     pub fn max_lifetime(mut self, lifetime: Duration) -> Self {
         self.needs(Part::Sessions, "max_lifetime", Some(shown(&lifetime)));
@@ -536,35 +536,35 @@ impl Builder {
         self
     }
 
-    /// A session ends after this time without an acted request (rule S4). Default: 30 minutes.
+    /// A session ends after this time without an acted request (rule [S4](crate::rules#s4)). Default: 30 minutes.
     pub fn idle_timeout(mut self, idle: Duration) -> Self {
         self.needs(Part::Sessions, "idle_timeout", Some(shown(&idle)));
         self.session_settings.idle_timeout = idle;
         self
     }
 
-    /// How long one call of the checker, the directory, the store, or `assume` may take (rule R13).
+    /// How long one call of the checker, the directory, the store, or `assume` may take (rule [R13](crate::rules#r13)).
     /// Default: 5 seconds.
     pub fn check_timeout(mut self, timeout: Duration) -> Self {
         self.host.calls.timeout = timeout;
         self
     }
 
-    /// How long one write of the sink may take, and how long anyone waits for one (rule A5). Default: 2
-    /// seconds.
+    /// How long one write of the sink may take, and how long anyone waits for one (rule [A5](crate::rules#a5)).
+    /// Default: 2 seconds.
     pub fn audit_timeout(mut self, timeout: Duration) -> Self {
         self.trail.timeout = timeout;
         self
     }
 
-    /// How many events may wait for the sink (rule A4). Default: 10,000.
+    /// How many events may wait for the sink (rule [A4](crate::rules#a4)). Default: 10,000.
     pub fn audit_queue(mut self, events: usize) -> Self {
         self.trail.queue = events;
         self
     }
 
-    /// How long repeated reads of one route are folded into one event (rule A4). Default: 60 seconds; zero
-    /// writes each one.
+    /// How long repeated reads of one route are folded into one event (rule [A4](crate::rules#a4)). Default: 60
+    /// seconds; zero writes each one.
     pub fn fold_reads(mut self, window: Duration) -> Self {
         self.trail.fold = window;
         self
