@@ -221,8 +221,7 @@ impl TrailFilter {
     }
 }
 
-/// What is looked for, as the event of the reading says it (rule [A7](crate::rules#a7)): `all`, or the fields that
-/// filter.
+/// What is looked for, as the event of the reading says it (rule A7): `all`, or the fields that filter.
 impl fmt::Display for TrailFilter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Every field is named, so that a new one cannot be forgotten.

@@ -85,3 +85,8 @@ pub use self::console::console;
 pub use self::control::control;
 #[cfg(feature = "page")]
 pub use self::page::{PageLayer, page};
+
+/// Compiles the example of the README.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
