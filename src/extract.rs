@@ -2,7 +2,7 @@
 //!
 //! - [`ActingAs`] extracts itself, from acted requests only; `Option<ActingAs>` from all.
 //! - [`Effective`] answers the two questions of every handler: whose data is this, and who is accountable?
-//! - [`NotActing`] keeps acted requests away from a handler (rule R11).
+//! - [`NotActing`] keeps acted requests away from a handler (rule [R11](crate::rules#r11)).
 //!
 //! ```
 //! use axum::{Router, routing::{get, post}};
@@ -116,7 +116,8 @@ pub struct Effective<U> {
     acting_as: Option<ActingAs>,
 }
 
-/// Extracts from requests that are not acted, and refuses acted ones with 403 `protected` (rule R11).
+/// Extracts from requests that are not acted, and refuses acted ones with 403 `protected` (rule
+/// [R11](crate::rules#r11)).
 ///
 /// ```
 /// use tower_impersonation::extract::NotActing;

@@ -23,8 +23,8 @@ const MOST_WATCHED: usize = 10_000;
 /// often it strikes within it. The hook is called after the events are durable. It must not block: have it send into a
 /// channel or spawn a task.
 ///
-/// Refusals that repeat are folded (rule A4). They count in full, but only when their window is over: the alert may come
-/// [`fold_reads`](crate::Builder::fold_reads) later than the refusal.
+/// Refusals that repeat are folded (rule [A4](crate::rules#a4)). They count in full, but only when their window is
+/// over: the alert may come [`fold_reads`](crate::Builder::fold_reads) later than the refusal.
 ///
 /// ```
 /// use std::time::Duration;

@@ -86,7 +86,7 @@ impl RequestFacts {
         event.request_id = request_id.as_ref().map(cut_header);
     }
 
-    /// The kind of read that this is, with this answer: reads of the same kind are folded (rule A4).
+    /// The kind of read that this is, with this answer: reads of the same kind are folded (rule [A4](crate::rules#a4)).
     pub(super) fn fold_hash(&self, hasher: &RandomState, status: u16) -> u64 {
         let Self {
             acting_as,

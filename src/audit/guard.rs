@@ -1,4 +1,4 @@
-//! [`RequestGuard`]: one outcome for every acted request, whatever becomes of it (rule A2).
+//! [`RequestGuard`]: one outcome for every acted request, whatever becomes of it (rule [A2](crate::rules#a2)).
 
 use http::StatusCode;
 use uuid::Uuid;
@@ -35,8 +35,8 @@ impl RequestGuard {
         })
     }
 
-    /// Begins to guard a request that may change something: its intent is durable when this returns
-    /// (rule A1). If it cannot be, the outcome says `refused`; if the future is dropped, `cancelled`.
+    /// Begins to guard a request that may change something: its intent is durable when this returns (rule
+    /// [A1](crate::rules#a1)). If it cannot be, the outcome says `refused`; if the future is dropped, `cancelled`.
     pub(crate) async fn write(trail: &Trail, facts: RequestFacts) -> Result<Self, TrailError> {
         let [slot, intent_slot] = trail.slots().await?;
         let mut intent = trail.event_at(EventName::Request, facts.at);

@@ -1,15 +1,15 @@
 //! The trail: what happened, written so that it cannot be skipped.
 //!
 //! 1. A session exists only after its start event is durable, and an unsafe acted request reaches its
-//!    handler only after its intent is. Otherwise the answer is 503, and nothing was done (rule A1).
+//!    handler only after its intent is. Otherwise the answer is 503, and nothing was done (rule [A1](crate::rules#a1)).
 //! 2. Every acted request is counted in exactly one outcome event, its own or a folded one, even if the handler
-//!    panics or the client goes away (rule A2).
-//! 3. Refused attempts are events, with the subject that was asked for (rule A3).
+//!    panics or the client goes away (rule [A2](crate::rules#a2)).
+//! 3. Refused attempts are events, with the subject that was asked for (rule [A3](crate::rules#a3)).
 //! 4. Nothing is dropped in silence. Repeated reads are folded into a count, and so are repeated refusals of one rule
-//!    and address. Refusals have a lane of their own: no flood of them delays or refuses an acted request. A full
-//!    queue slows acted requests, then refuses them; requests without a marker never notice (rule A4).
+//!    and address. Refusals have a lane of their own: no flood of them delays or refuses an acted request. A full queue
+//!    slows acted requests, then refuses them; requests without a marker never notice (rule [A4](crate::rules#a4)).
 //! 5. Concurrent events share one [`AuditSink::write`]. A failing sink is tried again, a hanging one is
-//!    timed out, and [`Trail::flush`] leaves nothing behind (rule A5).
+//!    timed out, and [`Trail::flush`] leaves nothing behind (rule [A5](crate::rules#a5)).
 //!
 //! # Writing a sink
 //!
@@ -73,7 +73,7 @@ pub use crate::words::{
 /// twice at the same time.
 ///
 /// Within one write, events stand in the order in which they were recorded. A refusal may come in a later write than
-/// an acted request that was recorded after it (rule A4).
+/// an acted request that was recorded after it (rule [A4](crate::rules#a4)).
 ///
 /// # Cancel safety
 ///

@@ -10,7 +10,8 @@ use crate::words::{AuditEvent, BoxError};
 /// Reads what a sink has written. For [`Builder::trail_reader`](crate::Builder::trail_reader).
 ///
 /// Reading is an event itself, and needs [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) for the events of others.
-/// [`Impersonation::read_trail`](crate::Impersonation::read_trail) sees to both before it calls the reader (rule A7).
+/// [`Impersonation::read_trail`](crate::Impersonation::read_trail) sees to both before it calls the reader (rule
+/// [A7](crate::rules#a7)).
 ///
 /// # Writing a reader
 ///

@@ -1,7 +1,7 @@
 //! From a marker to [`ActingAs`]: the checks of an acted request, in their order.
 //!
 //! marker → caller → checker → session → directory → route → trail. Every way out but the last is a
-//! refusal (rule R4), and every refusal is recorded (rule A3).
+//! refusal (rule [R4](crate::rules#r4)), and every refusal is recorded (rule [A3](crate::rules#a3)).
 
 use std::sync::Arc;
 
@@ -89,7 +89,7 @@ impl Engine {
         }
     }
 
-    /// Someone who is no admin, or no longer one (rules R6, R8).
+    /// Someone who is no admin, or no longer one (rules [R6](crate::rules#r6), [R8](crate::rules#r8)).
     async fn demoted_user(
         self: &Arc<Self>,
         id: UserId,
@@ -220,7 +220,8 @@ impl Engine {
         Ok(Admitted { acting_as, guard })
     }
 
-    /// Refuses a request whose handlers look for their user elsewhere than where the subject would be (rule R14).
+    /// Refuses a request whose handlers look for their user elsewhere than where the subject would be (rule
+    /// [R14](crate::rules#r14)).
     ///
     /// Beside an acting token there need not be a login. Then nothing of the actor's is on the request, and nothing has
     /// to be replaced.
@@ -240,7 +241,8 @@ impl Engine {
     }
 }
 
-/// What no request with a marker may be: acted already (rule R16), or sent by another site (rule R5).
+/// What no request with a marker may be: acted already (rule [R16](crate::rules#r16)), or sent by another site (rule
+/// [R5](crate::rules#r5)).
 pub(super) fn may_be_acted(parts: &Parts, has_marker_in_url: bool) -> Result<(), Refusal> {
     if parts.extensions.get::<ActingAs>().is_some() {
         return Err(Refusal::of(RejectionKind::Nested, "it is acted already"));

@@ -1,5 +1,6 @@
-//! Asking the host: who calls, may they, is the subject still someone to act as. Every entry point comes
-//! through here (rules R7, R8, R13, S1, S8).
+//! Asking the host: who calls, may they, is the subject still someone to act as. Every entry point comes through here
+//! (rules [R7](crate::rules#r7), [R8](crate::rules#r8), [R13](crate::rules#r13), [S1](crate::rules#s1),
+//! [S8](crate::rules#s8)).
 
 use http::request::Parts;
 use time::OffsetDateTime;
@@ -17,7 +18,7 @@ use crate::{
 pub(crate) enum Freshness {
     /// For starts and raises.
     Asked,
-    /// For acted requests (rule R8).
+    /// For acted requests (rule [R8](crate::rules#r8)).
     MayBeKept,
 }
 
@@ -41,7 +42,7 @@ impl SignedInAs {
 }
 
 impl Engine {
-    /// Who calls; nobody is a refusal (rule R6).
+    /// Who calls; nobody is a refusal (rule [R6](crate::rules#r6)).
     pub(crate) async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
         match self.host.identify(parts).await? {
             Caller::Anonymous => Err(nobody()),
@@ -49,7 +50,8 @@ impl Engine {
         }
     }
 
-    /// The admin who calls, on a request that is not acted itself (rules R6, R16).
+    /// The admin who calls, on a request that is not acted itself (rules [R6](crate::rules#r6),
+    /// [R16](crate::rules#r16)).
     pub(crate) async fn admin(&self, parts: &Parts) -> Result<Actor, Refusal> {
         not_acted(parts)?;
         match self.caller(parts).await? {
@@ -60,7 +62,7 @@ impl Engine {
     }
 
     /// Who is really there, admin or not any more; of an acted request its actor. Where nobody is signed in, the acting
-    /// token of a session is enough to see and stop that one (rule S5).
+    /// token of a session is enough to see and stop that one (rule [S5](crate::rules#s5)).
     pub(crate) async fn signed_in(&self, parts: &Parts) -> Result<SignedInAs, Refusal> {
         if let Some(acting_as) = parts.extensions.get::<ActingAs>() {
             // Who is nobody's admin there (rule R16).
@@ -145,7 +147,7 @@ impl Engine {
     }
 }
 
-/// An acted request starts and changes nothing (rule R16).
+/// An acted request starts and changes nothing (rule [R16](crate::rules#r16)).
 pub(crate) fn not_acted(parts: &Parts) -> Result<(), Refusal> {
     match parts.extensions.get::<ActingAs>() {
         Some(acting_as) => {

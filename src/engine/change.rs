@@ -1,4 +1,4 @@
-//! A change of an active session: its access raised or lowered, its end moved (rule S6).
+//! A change of an active session: its access raised or lowered, its end moved (rule [S6](crate::rules#s6)).
 
 use std::{cmp::Ordering, sync::Arc, time::Duration};
 
@@ -12,7 +12,7 @@ use crate::{
     words::{Access, Actor, EventName, Session, Subject, check_reason},
 };
 
-/// What to change in an active session, and why (rule S6).
+/// What to change in an active session, and why (rule [S6](crate::rules#s6)).
 #[derive(Debug, Clone)]
 pub struct ChangeRequest {
     reason: String,

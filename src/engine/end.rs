@@ -1,10 +1,11 @@
 //! The end of sessions: stopped by their actor, by an admin with the right to it, or because of what a request has
-//! shown (rules S4, S5, R8).
+//! shown (rules [S4](crate::rules#s4), [S5](crate::rules#s5), [R8](crate::rules#r8)).
 //!
 //! 1. This process refuses the session from the moment it is asked to end it, before the store has answered.
 //! 2. The store is asked in a task of its own, again and again until it holds. Whoever asked hears of the first answer.
 //! 3. The event is written in the store's own transaction where it can be, else after it, and confirmed. What nobody
-//!    has confirmed is written by the sweep: the event of an end is the same one however often it is written (rule A1).
+//!    has confirmed is written by the sweep: the event of an end is the same one however often it is written (rule
+//!    [A1](crate::rules#a1)).
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -41,7 +42,7 @@ pub struct Stopped {
     /// Those that the store has ended by now.
     pub sessions: Vec<Arc<Session>>,
     /// The store has all of it. If not, this process already refuses what was stopped, and asks the store until it
-    /// holds (rule S5).
+    /// holds (rule [S5](crate::rules#s5)).
     pub is_stored: bool,
 }
 
@@ -51,7 +52,8 @@ impl Engine {
         call_of(&self.client, parts).by(by)
     }
 
-    /// Ends the session of an acted request, or `only` this one, else all active ones of `caller` (rule S5).
+    /// Ends the session of an acted request, or `only` this one, else all active ones of `caller` (rule
+    /// [S5](crate::rules#s5)).
     pub(crate) async fn stop(
         self: &Arc<Self>,
         caller: &UserId,
@@ -173,7 +175,8 @@ impl Engine {
 
     /// Ends one session, if it is active, and records it.
     ///
-    /// The end is carried through even if the future is dropped, and even if store and trail fail then (rule S5).
+    /// The end is carried through even if the future is dropped, and even if store and trail fail then (rule
+    /// [S5](crate::rules#s5)).
     pub(crate) async fn end(
         self: &Arc<Self>,
         id: SessionId,

@@ -95,7 +95,7 @@ impl Ask {
 }
 
 impl Engine {
-    /// What makes the request one to act (rules R1 to R3).
+    /// What makes the request one to act (rules [R1](crate::rules#r1) to [R3](crate::rules#r3)).
     pub(crate) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Ask>, Fault> {
         let marker = self.sources.find(uri, headers)?;
         if let Some(carried) = self.tokens.find(headers)? {
@@ -105,7 +105,7 @@ impl Engine {
     }
 
     /// For a path on which nothing is acted: takes every marker and token out, and lets the token still say whose
-    /// session it is, to those who end it there (rule S5).
+    /// session it is, to those who end it there (rule [S5](crate::rules#s5)).
     pub(crate) fn strip_excluded(&self, parts: &mut Parts, ask: Ask) {
         self.strip(parts);
         if let Ask::Token(carried, _) = ask {
@@ -113,7 +113,7 @@ impl Engine {
         }
     }
 
-    /// Takes every marker and token out (rule R9).
+    /// Takes every marker and token out (rule [R9](crate::rules#r9)).
     pub(crate) fn strip(&self, parts: &mut Parts) {
         self.sources.strip(parts);
         self.tokens.strip(&mut parts.headers);
@@ -144,14 +144,15 @@ impl Engine {
         refusal.rejection
     }
 
-    /// Refuses a request whose marker cannot be read (rule R3).
+    /// Refuses a request whose marker cannot be read (rule [R3](crate::rules#r3)).
     pub(crate) fn malformed(&self, parts: &Parts, fault: Fault) -> Rejection {
         let refusal = Refusal::of(RejectionKind::MalformedMarker, fault.to_string());
         self.refused(parts, None, refusal)
     }
 }
 
-/// The result of a task; one that panicked or was cancelled with its runtime is a refusal (rule R13).
+/// The result of a task; one that panicked or was cancelled with its runtime is a refusal (rule
+/// [R13](crate::rules#r13)).
 fn join<T>(
     what: &'static str,
     joined: Result<Result<T, Refusal>, tokio::task::JoinError>,

@@ -85,7 +85,7 @@ impl Refusal {
 }
 
 impl From<Unanswered> for Refusal {
-    /// Host code gave no answer (rule R13).
+    /// Host code gave no answer (rule [R13](crate::rules#r13)).
     fn from(error: Unanswered) -> Self {
         let text = error.to_string();
         tracing::error!(
@@ -109,7 +109,7 @@ impl From<TrailError> for Refusal {
 }
 
 impl Engine {
-    /// Records a refusal, with the subject that was asked for (rule A3).
+    /// Records a refusal, with the subject that was asked for (rule [A3](crate::rules#a3)).
     pub(crate) fn note(&self, parts: &Parts, subject: Option<&Subject>, refusal: &Refusal) {
         if refusal.noted {
             return;

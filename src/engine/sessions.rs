@@ -135,7 +135,7 @@ impl Engine {
         }
     }
 
-    /// Refuses a session that was idle for too long, and ends it (rule S4).
+    /// Refuses a session that was idle for too long, and ends it (rule [S4](crate::rules#s4)).
     pub(super) async fn not_idle(
         self: &Arc<Self>,
         sessions: &Arc<dyn SessionStore>,

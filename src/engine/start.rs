@@ -1,4 +1,4 @@
-//! A start: everything that has to be true, then trail and store, in the order of rule A1.
+//! A start: everything that has to be true, then trail and store, in the order of rule [A1](crate::rules#a1).
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -57,14 +57,14 @@ pub struct SessionWithUser {
 // === impl StartRequest ===
 
 impl StartRequest {
-    /// The longest reason, in characters (rule S1).
+    /// The longest reason, in characters (rule [S1](crate::rules#s1)).
     pub const MAX_REASON: usize = MAX_REASON;
 
     /// The longest ticket, in characters.
     pub const MAX_TICKET: usize = 128;
 
     /// Act as `subject`, read-only, for as long as is allowed. The reason must not be blank and has at
-    /// most 500 characters (rule S1).
+    /// most 500 characters (rule [S1](crate::rules#s1)).
     #[must_use]
     pub fn new(subject: Subject, reason: impl Into<String>) -> Self {
         Self::wanting(Wanted::Subject(subject), reason.into())
@@ -137,7 +137,7 @@ impl fmt::Debug for Wanted {
 // === impl Engine ===
 
 impl Engine {
-    /// Starts a session of `actor` (rules S1 to S3, S8).
+    /// Starts a session of `actor` (rules [S1](crate::rules#s1) to [S3](crate::rules#s3), [S8](crate::rules#s8)).
     pub(crate) async fn start(
         self: &Arc<Self>,
         actor: &Actor,
@@ -187,7 +187,7 @@ impl Engine {
     /// The subject that is wanted; a login is looked up.
     ///
     /// Of a login that nobody has, the checker is asked as if it were an id: whoever may not act as anyone cannot tell
-    /// it from the login of a user (rule R7).
+    /// it from the login of a user (rule [R7](crate::rules#r7)).
     async fn wanted(
         &self,
         actor: &Actor,
@@ -209,7 +209,8 @@ impl Engine {
         Err(Refusal::denied(RejectionKind::SubjectNotFound, unknown))
     }
 
-    /// Trail and store in one step where the store can, else trail, then store: the order of rule A1.
+    /// Trail and store in one step where the store can, else trail, then store: the order of rule
+    /// [A1](crate::rules#a1).
     async fn carry_through(
         self: Arc<Self>,
         session: Session,

@@ -1,4 +1,4 @@
-//! Ending what nobody ends: sessions past their lifetime or idle for too long (rule S4).
+//! Ending what nobody ends: sessions past their lifetime or idle for too long (rule [S4](crate::rules#s4)).
 
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
@@ -34,7 +34,7 @@ impl Engine {
     }
 
     /// Writes the event of every end that has none: a process died between the two, or somebody ended a session by
-    /// hand (rule A1).
+    /// hand (rule [A1](crate::rules#a1)).
     async fn repair_ends(self: &Arc<Self>) -> Result<(), Refusal> {
         const AT_ONCE: usize = 100;
         /// Whoever has ended it is at it until then.

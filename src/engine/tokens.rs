@@ -58,7 +58,7 @@ impl Tokens {
         Ok(Self(Some(Arc::new(signer))))
     }
 
-    /// The request's token, if it carries one of ours (rules R2, R3).
+    /// The request's token, if it carries one of ours (rules [R2](crate::rules#r2), [R3](crate::rules#r3)).
     pub(crate) fn find(&self, headers: &HeaderMap) -> Result<Option<Carried>, Fault> {
         match &self.0 {
             Some(signer) => signer.carried(headers),
@@ -66,7 +66,7 @@ impl Tokens {
         }
     }
 
-    /// Takes our tokens out, all of them (rule R9).
+    /// Takes our tokens out, all of them (rule [R9](crate::rules#r9)).
     pub(crate) fn strip(&self, headers: &mut HeaderMap) {
         if let Some(signer) = &self.0 {
             signer.strip(headers);
@@ -150,7 +150,7 @@ impl Engine {
         admitted.await.map_err(|refusal| refusal.by(&claims.actor))
     }
 
-    /// Who acts, where the token is all there is (rule R8).
+    /// Who acts, where the token is all there is (rule [R8](crate::rules#r8)).
     async fn actor_of_token(
         self: &Arc<Self>,
         claims: &Claims,

@@ -1,4 +1,4 @@
-//! Reading the trail: who may, and the event that says so (rule A7).
+//! Reading the trail: who may, and the event that says so (rule [A7](crate::rules#a7)).
 
 use std::sync::Arc;
 
@@ -110,7 +110,7 @@ impl Reading {
 /// What is asked, for the log.
 const READER: &str = "trail reader";
 
-/// Whoever was refused must not learn why from their own trail either (rule R7).
+/// Whoever was refused must not learn why from their own trail either (rule [R7](crate::rules#r7)).
 fn conceal_why(event: &mut AuditEvent) {
     if matches!(
         event.name,

@@ -1,11 +1,11 @@
-//! Requests without a marker, for hosts whose pages could lose it: the sticky marker, and rule R20.
+//! Requests without a marker, for hosts whose pages could lose it: the sticky marker, and rule [R20](crate::rules#r20).
 //!
 //! Without these settings nothing here runs. With them, in this order:
 //!
-//! 1. Acted already (rule R16): passed on. A log-out: ends the sessions of who sent it (rule S4). On an excluded path
-//!    (rule R12): passed on.
+//! 1. Acted already (rule [R16](crate::rules#r16)): passed on. A log-out: ends the sessions of who sent it (rule
+//!    [S4](crate::rules#s4)). On an excluded path (rule [R12](crate::rules#r12)): passed on.
 //! 2. The sticky marker: a page of this very origin that has the marker sent the request. A navigation is sent
-//!    on to the same URL with the marker; everything else is acted, or refused (rule R4).
+//!    on to the same URL with the marker; everything else is acted, or refused (rule [R4](crate::rules#r4)).
 //! 3. A write by someone who acts in another tab, or in a page that lost the marker: refused.
 //! 4. A URL that was typed without the marker: that ends the session.
 //! 5. Everything else is passed on.
@@ -56,7 +56,7 @@ pub(crate) enum Step {
     Ask(Concern),
 }
 
-/// Why it matters who sent a request without a marker (rule R20).
+/// Why it matters who sent a request without a marker (rule [R20](crate::rules#r20)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Concern {
     /// It may change something.
@@ -65,7 +65,7 @@ pub(crate) enum Concern {
     Typed,
     /// Its URL is being typed, and the browser goes ahead.
     BeingTyped,
-    /// It is the host's log-out (rule S4).
+    /// It is the host's log-out (rule [S4](crate::rules#s4)).
     LogOut,
 }
 
@@ -180,7 +180,7 @@ impl Engine {
         }))
     }
 
-    /// Such a page is the actor's own, whatever its URL says (rule R12).
+    /// Such a page is the actor's own, whatever its URL says (rule [R12](crate::rules#r12)).
     fn is_excluded(&self, page: &[u8]) -> bool {
         let path = page.split(|byte| matches!(byte, b'?' | b'#')).next();
         let path = String::from_utf8_lossy(path.unwrap_or_default());
@@ -204,7 +204,7 @@ impl Engine {
     }
 
     /// Whether it is for a page that the sticky marker would not be known by: what that page sends would run as the
-    /// actor (rule R4). Whoever wrote a link to it may be the subject.
+    /// actor (rule [R4](crate::rules#r4)). Whoever wrote a link to it may be the subject.
     pub(crate) fn is_too_long_a_page(&self, parts: &Parts) -> bool {
         let length = |parts| {
             uri_as_called(parts)
@@ -216,7 +216,8 @@ impl Engine {
             && is_navigation(&parts.headers)
     }
 
-    /// Whether the request may go on to the inner service, as the actor (rules R20, S4).
+    /// Whether the request may go on to the inner service, as the actor (rules [R20](crate::rules#r20),
+    /// [S4](crate::rules#s4)).
     pub(crate) async fn settle_unmarked(
         self: &Arc<Self>,
         parts: &Parts,

@@ -1,4 +1,4 @@
-//! [`Admin`]: an admin who was identified, and what they may ask.
+//! [`Admin`]: an identified admin, and what they may ask.
 
 use std::{fmt, sync::Arc};
 
@@ -15,8 +15,22 @@ use crate::{
     words::{Actor, DirectoryUser, Session, SessionId, Subject},
 };
 
-/// The admin who sent a request. From [`Impersonation::admin`]; whatever they ask is checked for itself, and what is
-/// refused is in the trail (rule A3).
+/// The admin who sent a request. From [`Impersonation::admin`].
+///
+/// Being an admin is not enough: each call checks for itself what it needs, and records a refusal in the trail (rule
+/// [A3](crate::rules#a3)).
+///
+/// ```
+/// # use http::request::Parts;
+/// # use tower_impersonation::{Impersonation, Rejection, session::{Page, SessionFilter}};
+/// # async fn page(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+/// let admin = impersonation.admin(parts).await?;                               // asks the checker
+/// let own = admin.active(10).await?;                                           // these do not ask it again
+/// let all = admin.list(SessionFilter::default(), Page::default()).await?;
+/// # let _ = (own, all);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 pub struct Admin<'r> {
     impersonation: Impersonation,
@@ -24,7 +38,9 @@ pub struct Admin<'r> {
     actor: Actor,
 }
 
-/// A reading of the trail that was allowed, and that is in the trail itself (rule A7). From [`Admin::open_trail`].
+/// A reading of the trail that was allowed and recorded (rule [A7](crate::rules#a7)). From [`Admin::open_trail`].
+///
+/// One reading may have many pages; it is one event.
 pub struct TrailReading(Reading);
 
 impl<'r> Admin<'r> {
@@ -36,7 +52,7 @@ impl<'r> Admin<'r> {
         }
     }
 
-    /// Who it is.
+    /// The admin as an actor.
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.actor
@@ -65,7 +81,17 @@ impl<'r> Admin<'r> {
         started.map_err(|refusal| self.refused(subject.as_ref(), refusal))
     }
 
-    /// Asks what a start would ask, without starting: how far this admin may go as `subject`, and who that is.
+    /// Runs the checks of a start without starting: what this admin would be granted as `subject`, and who that is.
+    /// A refusal is recorded.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Admin, Rejection, Subject};
+    /// # async fn handler(admin: &Admin<'_>, subject: &Subject) -> Result<(), Rejection> {
+    /// let (grant, user) = admin.may_start(subject).await?;
+    /// println!("up to {}, as {:?}", grant.access(), user.and_then(|user| user.display_name().map(str::to_owned)));
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -85,12 +111,12 @@ impl<'r> Admin<'r> {
         may.map_err(|refusal: Refusal| self.refused(Some(subject), refusal.by(self.actor.id())))
     }
 
-    /// The same question for a page that shows what could be done: `None` where a start would be refused. Nothing is
-    /// recorded, as nothing was tried.
+    /// Like [`may_start`](Self::may_start), for a page that only shows what is possible: `None` where a start would
+    /// be refused. Nothing is recorded, because nothing was tried.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `Unavailable`. Give it to [`refuse`](Self::refuse) where it ends the page.
+    /// A [`Rejection`] of kind `Unavailable`. Pass it to [`refuse`](Self::refuse) if it ends the page.
     pub async fn could_start(
         &self,
         subject: &Subject,
@@ -138,7 +164,8 @@ impl<'r> Admin<'r> {
         active.map_err(|refusal| refusal.rejection)
     }
 
-    /// Lists sessions, newest first: one's own, or with [`Rights::LIST_SESSIONS`](crate::Rights::LIST_SESSIONS) any.
+    /// Lists sessions, newest first: this admin's own, or with
+    /// [`Rights::LIST_SESSIONS`](crate::Rights::LIST_SESSIONS) everyone's.
     ///
     /// # Errors
     ///
@@ -149,8 +176,17 @@ impl<'r> Admin<'r> {
         list.map_err(|refusal| self.refused(None, refusal))
     }
 
-    /// Ends someone's session. One's own needs no right, others' need
+    /// Ends anyone's session. Ending one's own needs no right; ending others' needs
     /// [`Rights::END_SESSIONS`](crate::Rights::END_SESSIONS).
+    ///
+    /// ```
+    /// # use tower_impersonation::{Admin, Rejection, session::SessionId};
+    /// # async fn handler(admin: &Admin<'_>, id: SessionId) -> Result<(), Rejection> {
+    /// let stopped = admin.revoke(id).await?;
+    /// assert!(stopped.sessions.len() <= 1);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -161,11 +197,27 @@ impl<'r> Admin<'r> {
         revoked.map_err(|refusal| self.refused(None, refusal))
     }
 
-    /// Searches for users whom this admin may act as: of lower rank, impersonable, consenting where that is required,
-    /// and allowed by [`AdminChecker::authorize`](crate::AdminChecker::authorize) (rule S1). Nobody else is in the
-    /// answer. Without a directory it is empty.
+    /// Searches for users as whom this admin may act: of lower rank, impersonable, consenting where that is
+    /// required, and allowed by [`AdminChecker::authorize`](crate::AdminChecker::authorize) (rule
+    /// [S1](crate::rules#s1)). Nobody else is in the answer. Without a directory the answer is empty.
     ///
-    /// `offset` counts the directory's users, not those in the answer: give [`People::next`].
+    /// `offset` counts the users of the directory and not those of the answer: for the next page, pass
+    /// [`People::next`].
+    ///
+    /// ```
+    /// # use tower_impersonation::{Admin, Rejection};
+    /// # async fn handler(admin: &Admin<'_>) -> Result<(), Rejection> {
+    /// let mut offset = Some(0);
+    /// while let Some(from) = offset {
+    ///     let people = admin.people("ines", 20, from).await?;
+    ///     for user in &people.users {
+    ///         println!("{}", user.display_name().unwrap_or(user.id().as_str()));
+    ///     }
+    ///     offset = people.next;
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -182,13 +234,28 @@ impl<'r> Admin<'r> {
         people.map_err(|refusal| self.refused(None, refusal))
     }
 
-    /// Opens the trail: one's own events, or with [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) anyone's. That it
-    /// is read is durable when this returns (rule A7).
+    /// Opens the trail: this admin's own events, or with [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL)
+    /// everyone's. The event of this reading is durable when this returns (rule [A7](crate::rules#a7)).
+    ///
+    /// ```
+    /// # use tower_impersonation::{Admin, Rejection, audit::{TrailFilter, TrailPage}};
+    /// # async fn handler(admin: &Admin<'_>) -> Result<(), Rejection> {
+    /// let reading = admin.open_trail(TrailFilter::default()).await?;
+    /// let mut page = TrailPage::first(100);
+    /// loop {
+    ///     let part = reading.page(&page).await?;
+    ///     part.events.iter().for_each(|event| println!("{}", event.to_json_line()));
+    ///     let Some(next) = part.next else { break };
+    ///     page = TrailPage::first(100).after(next);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `MissingRight`, `NotFound` where no
-    /// [`trail_reader`](crate::Builder::trail_reader) is set, `TrailUnavailable` or `Unavailable`.
+    /// A [`Rejection`] of kind `MissingRight`, `NotFound` if no [`trail_reader`](crate::Builder::trail_reader) is
+    /// set, `TrailUnavailable` or `Unavailable`.
     pub async fn open_trail(&self, filter: TrailFilter) -> Result<TrailReading, Rejection> {
         let subject = filter.subject.clone();
         let engine = &self.impersonation.engine;
@@ -197,9 +264,9 @@ impl<'r> Admin<'r> {
         Ok(TrailReading(opened))
     }
 
-    /// What each admin did from `from` to `to`, `to` not included: a week, as a rule. It is a reading of the trail, with
-    /// the same rights: without [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) it is one's own alone. A session that
-    /// started more than its longest lifetime before `from` is not counted.
+    /// What each admin did from `from` up to, but not including, `to`: usually one week. This reads the trail and
+    /// needs the same rights: without [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) it covers this admin alone.
+    /// A session that started more than its longest lifetime before `from` is not counted.
     ///
     /// # Errors
     ///
@@ -215,15 +282,15 @@ impl<'r> Admin<'r> {
         reading.0.summaries(filter).await
     }
 
-    /// Refuses this admin's call because of what stands in it, and records it (rule A3). `problem` names what is wrong;
-    /// the caller reads it.
+    /// Refuses this admin's call because of what is in it, and records the refusal (rule [A3](crate::rules#a3)).
+    /// `problem` says what is wrong, and the caller reads it.
     #[must_use]
     pub fn invalid(&self, subject: Option<&Subject>, problem: impl Into<String>) -> Rejection {
         let refusal = Refusal::invalid(problem.into()).by(self.actor.id());
         self.refused(subject, refusal)
     }
 
-    /// Refuses this admin's call with any rejection, and records it (rule A3).
+    /// Refuses this admin's call with any rejection, and records the refusal (rule [A3](crate::rules#a3)).
     #[must_use]
     pub fn refuse(&self, subject: Option<&Subject>, rejection: Rejection) -> Rejection {
         let refusal = Refusal::new(rejection).by(self.actor.id());
@@ -247,7 +314,7 @@ impl fmt::Debug for Admin<'_> {
 // === impl TrailReading ===
 
 impl TrailReading {
-    /// One page of it, newest first.
+    /// One page of the events, newest first.
     ///
     /// # Errors
     ///

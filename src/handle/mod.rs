@@ -1,4 +1,4 @@
-//! [`Impersonation`], the handle: what the layer, the HTTP API and the host's own code share.
+//! [`Impersonation`], the handle: what the layer, the HTTP API and host code share.
 //!
 //! It is thin: every call identifies the caller once ([`Impersonation::admin`], [`Impersonation::signed_in`]), and the
 //! engine does the rest.
@@ -32,9 +32,10 @@ use crate::{
     words::{Call, DirectoryUser, EndedReason, Places, Session, SessionId, Subject, UserId},
 };
 
-/// Impersonation for one application: what the layer, the HTTP API and the host's own code share.
+/// Impersonation for one application: what the layer, the HTTP API and host code share. Cheap to clone.
 ///
-/// Cheap to clone. Sessions are started and ended through it; [`layer`](Self::layer) makes requests act.
+/// [`layer`](Self::layer) makes requests act. Everything else here starts, ends and shows sessions, or reads the trail.
+/// Calls that take the [`Parts`] of a request ask the [`AdminChecker`] who sent it.
 ///
 /// ```
 /// use tower_impersonation::{
@@ -63,8 +64,7 @@ pub struct Impersonation {
 }
 
 impl Impersonation {
-    /// Begins to set up: who is an admin, and where the trail goes. Both are needed; everything else has
-    /// a default.
+    /// Begins the set-up with the two things that have no default: who is an admin, and where the trail goes.
     pub fn builder(checker: impl AdminChecker, audit: impl AuditSink) -> Builder {
         Builder::new(checker, audit)
     }
@@ -75,21 +75,47 @@ impl Impersonation {
         }
     }
 
-    /// The layer that makes marked requests act. Outside of the application, inside of its authentication.
+    /// The layer that makes marked requests act. Put it outside your application and inside its authentication.
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    ///
+    /// use http::{Request, Response};
+    /// use tower::{Layer, service_fn};
+    /// # use tower_impersonation::Impersonation;
+    ///
+    /// # fn serve(impersonation: Impersonation) {
+    /// let application = service_fn(|_: Request<String>| async { Ok::<_, Infallible>(Response::new(String::new())) });
+    /// let service = impersonation.layer().layer(application);
+    /// # let _ = service;
+    /// # }
+    /// ```
     pub fn layer(&self) -> ImpersonationLayer {
         ImpersonationLayer::of(self.engine.clone())
     }
 
-    /// The trail, to flush it on shutdown.
+    /// The trail. Flush it when your server shuts down.
+    ///
+    /// ```
+    /// # use tower_impersonation::Impersonation;
+    /// # async fn shut_down(impersonation: &Impersonation) {
+    /// if let Err(error) = impersonation.trail().flush().await {
+    ///     eprintln!("the trail is incomplete: {error}");
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn trail(&self) -> &Trail {
         &self.engine.trail
     }
 }
 
-/// Who sends a request, and what they may do then.
+/// # For the sender of a request
+///
+/// [`admin`](Self::admin) and [`signed_in`](Self::signed_in) identify the sender once; ask what they return for as much as
+/// you need. The other methods do both in one step.
 impl Impersonation {
-    /// The admin who sent the request, identified once for everything that follows (rule R6).
+    /// The admin who sent the request, identified once for everything that follows (rule [R6](crate::rules#r6)).
     ///
     /// ```
     /// # use http::request::Parts;
@@ -104,13 +130,14 @@ impl Impersonation {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested` (rule R16) or `Unavailable`. It is in the
-    /// trail (rule A3).
+    /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested` (rule [R16](crate::rules#r16)) or `Unavailable`.
+    /// It is in the trail (rule [A3](crate::rules#a3)).
     pub async fn admin<'r>(&self, parts: &'r Parts) -> Result<Admin<'r>, Rejection> {
         self.admin_for(parts, None).await
     }
 
-    /// The same for a call that names a subject: then a refusal is recorded with it (rule A3).
+    /// Like [`admin`](Self::admin), for a call that names a subject: a refusal is then recorded with it (rule
+    /// [A3](crate::rules#a3)).
     ///
     /// # Errors
     ///
@@ -125,9 +152,23 @@ impl Impersonation {
         Ok(Admin::new(self.clone(), parts, actor))
     }
 
-    /// Whoever sent the request, admin or not any more, identified once: for what needs no right, such as stopping one's
-    /// own session (rule S5). Of an acted request it is the actor. Where nobody is signed in, the acting token of a
-    /// session is enough for that one session.
+    /// The person who sent the request, identified once, whether they are an admin or no longer one: for what needs
+    /// no right, such as stopping one's own session (rule [S5](crate::rules#s5)).
+    ///
+    /// On an acted request this is the actor. If nobody is signed in, the acting token of a session is enough for
+    /// that one session.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection};
+    /// # async fn handler(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+    /// let person = impersonation.signed_in(parts).await?;
+    /// for session in person.active(10).await? {
+    ///     println!("{} acts as {}", person.id(), session.subject);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -138,10 +179,23 @@ impl Impersonation {
         Ok(SignedIn::new(self.clone(), parts, caller))
     }
 
-    /// Starts a session for whoever sent the request (rules S1 to S3, S8).
+    /// Starts a session for the admin who sent the request (rules [S1](crate::rules#s1) to [S3](crate::rules#s3),
+    /// [S8](crate::rules#s8)).
     ///
-    /// The session exists only after its start event is durable (rule A1). Nothing is half-started: on an
-    /// error there is no session.
+    /// The session exists only after its start event is durable (rule [A1](crate::rules#a1)). Nothing is
+    /// half-started: after an error there is no session.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection, StartRequest};
+    /// # async fn handler(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+    /// let request = StartRequest::new("ines".parse().map_err(|_| bad())?, "ticket 4711: cannot pay");
+    /// let started = impersonation.start(parts, request).await?;
+    /// println!("{} until {}", started.session.subject, started.session.expires_at);
+    /// # fn bad() -> Rejection { Rejection::invalid("no such id") }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -160,11 +214,23 @@ impl Impersonation {
         admin.start(request).await
     }
 
-    /// Ends the sessions of whoever sent the request: of an acted request its own, else all active ones
-    /// (rule S5). Nothing in the request names them, and no right is needed but to be their actor.
+    /// Ends the sessions of the person who sent the request: on an acted request that session, else all of their
+    /// active ones (rule [S5](crate::rules#s5)). Nothing in the request names them, and no right is needed.
     ///
-    /// This process refuses them from now on, whatever the store answers; [`Stopped::is_stored`] says whether it holds
-    /// everywhere.
+    /// This process refuses the sessions from now on, whatever the store answers; [`Stopped::is_stored`] says
+    /// whether the end holds everywhere.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection};
+    /// # async fn handler(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+    /// let stopped = impersonation.stop(parts).await?;
+    /// if !stopped.is_stored {
+    ///     println!("ended here; the store has not confirmed it yet");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -173,13 +239,13 @@ impl Impersonation {
         self.signed_in(parts).await?.stop().await
     }
 
-    /// Ends this one of the sessions of whoever sent the request, and leaves their others alone. Only its actor learns
-    /// whether it exists.
+    /// Ends this one session of the person who sent the request, and leaves their others alone. Nobody but its
+    /// actor learns whether it exists.
     ///
     /// ```
     /// # use http::request::Parts;
     /// # use tower_impersonation::{Impersonation, Rejection, session::SessionId};
-    /// # async fn exit(impersonation: &Impersonation, parts: &Parts, id: SessionId) -> Result<(), Rejection> {
+    /// # async fn handler(impersonation: &Impersonation, parts: &Parts, id: SessionId) -> Result<(), Rejection> {
     /// let stopped = impersonation.stop_one(parts, id).await?;
     /// println!("stored: {}", stopped.is_stored);
     /// # Ok(())
@@ -193,7 +259,18 @@ impl Impersonation {
         self.signed_in(parts).await?.stop_one(id).await
     }
 
-    /// The newest active session of whoever sent the request.
+    /// The newest active session of the person who sent the request.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection};
+    /// # async fn handler(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+    /// if let Some(current) = impersonation.current(parts).await? {
+    ///     println!("acting as {}: {}", current.session.subject, current.session.reason);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -202,7 +279,8 @@ impl Impersonation {
         self.signed_in(parts).await?.current().await
     }
 
-    /// Lists sessions, newest first: one's own, or with [`Rights::LIST_SESSIONS`](crate::Rights::LIST_SESSIONS) any.
+    /// Lists sessions, newest first: the admin's own, or with
+    /// [`Rights::LIST_SESSIONS`](crate::Rights::LIST_SESSIONS) everyone's. See [`SessionFilter`] for an example.
     ///
     /// # Errors
     ///
@@ -216,12 +294,23 @@ impl Impersonation {
         self.admin(parts).await?.list(filter, page).await
     }
 
-    /// Changes the caller's active session for this subject: raises its access, or moves its end (rule S6).
-    /// Everything that a start has to pass is checked again.
+    /// Changes the admin's active session for this subject: raises or lowers its access, or moves its end (rule
+    /// [S6](crate::rules#s6)). Everything that a start checks is checked again.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection, Access, ChangeRequest, Subject};
+    /// # async fn handler(impersonation: &Impersonation, parts: &Parts, subject: &Subject) -> Result<(), Rejection> {
+    /// let request = ChangeRequest::new("ticket 4711: has to correct the address").with_access(Access::ReadWrite);
+    /// let session = impersonation.change(parts, subject, request).await?;
+    /// assert_eq!(session.access, Access::ReadWrite);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start), and `NothingToEnd` when there is no such session.
+    /// As [`start`](Self::start), and `NothingToEnd` if there is no such session.
     pub async fn change(
         &self,
         parts: &Parts,
@@ -232,7 +321,7 @@ impl Impersonation {
         admin.change(subject, request).await
     }
 
-    /// Ends someone's session. One's own needs no right, others' need
+    /// Ends anyone's session. Ending one's own needs no right; ending others' needs
     /// [`Rights::END_SESSIONS`](crate::Rights::END_SESSIONS).
     ///
     /// # Errors
@@ -243,7 +332,7 @@ impl Impersonation {
         self.admin(parts).await?.revoke(id).await
     }
 
-    /// Searches for users whom whoever sent the request may act as; see [`Admin::people`].
+    /// Searches for users as whom the sender of the request may act; see [`Admin::people`].
     ///
     /// # Errors
     ///
@@ -258,13 +347,26 @@ impl Impersonation {
         self.admin(parts).await?.people(text, limit, offset).await
     }
 
-    /// Reads the trail: one's own events, or with [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL) anyone's. The
-    /// reading is an event as well, which is durable before anything is read (rule A7).
+    /// Reads the trail: the admin's own events, or with [`Rights::READ_TRAIL`](crate::Rights::READ_TRAIL)
+    /// everyone's. The reading is an event too, and is durable before anything is read (rule
+    /// [A7](crate::rules#a7)).
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection, audit::{EventName, TrailFilter, TrailPage}};
+    /// # async fn handler(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+    /// let mut filter = TrailFilter::default();
+    /// filter.name = Some(EventName::Denied);
+    /// let page = impersonation.read_trail(parts, filter, TrailPage::first(20)).await?;
+    /// println!("{} refusals in all", page.total);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
     /// A [`Rejection`] of kind `Unauthenticated`, `NotAdmin`, `Nested`, `MissingRight`, `InvalidRequest` for a
-    /// malformed cursor, `NotFound` where no [`trail_reader`](Builder::trail_reader) is set, `TrailUnavailable` or
+    /// malformed cursor, `NotFound` if no [`trail_reader`](Builder::trail_reader) is set, `TrailUnavailable` or
     /// `Unavailable`.
     pub async fn read_trail(
         &self,
@@ -291,29 +393,41 @@ impl Impersonation {
     }
 }
 
-/// What the host's own code tells and asks, without a request.
+/// # For host code
+///
+/// What your application knows by itself, without a request that shows it.
 impl Impersonation {
-    /// Ends all sessions of an actor who signs out (rule S4). Call it from the host's log-out.
+    /// Ends all sessions of an actor who signs out (rule [S4](crate::rules#s4)). Call it from your log-out, or set
+    /// [`Builder::log_out_path`].
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, Rejection, UserId};
+    /// # async fn log_out(impersonation: &Impersonation, user: &UserId) -> Result<(), Rejection> {
+    /// let stopped = impersonation.log_out(user).await?;
+    /// println!("{} sessions ended", stopped.sessions.len());
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `Unavailable` when the store fails.
+    /// A [`Rejection`] of kind `Unavailable` if there are no sessions here or the clock fails. If the store fails,
+    /// see [`Stopped::is_stored`].
     pub async fn log_out(&self, actor: &UserId) -> Result<Stopped, Rejection> {
         self.end_of(actor, EndedReason::AdminLogout).await
     }
 
-    /// Ends all sessions of an actor whose role was taken away (rule R8), without waiting for the next
-    /// request to show it. For an actor whose account is deleted or locked this is the only way: no request of theirs
-    /// could show it.
+    /// Ends all sessions of an actor who lost their role (rule [R8](crate::rules#r8)), without waiting for their
+    /// next request to show it. Call it when an account is deleted or locked: no request of theirs could show that.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `Unavailable` when the store fails.
+    /// As [`log_out`](Self::log_out).
     pub async fn demote(&self, actor: &UserId) -> Result<Stopped, Rejection> {
         self.end_of(actor, EndedReason::ActorDemoted).await
     }
 
-    /// Forgets what was kept of a user, who has changed: the next acted request asks the directory.
+    /// Drops what is kept of a user who has changed: the next acted request asks the directory again.
     pub fn forget_user(&self, id: &UserId) {
         if let Some(directory) = &self.engine.host.directory {
             directory.forget(id);
@@ -325,22 +439,24 @@ impl Impersonation {
         ended.map_err(|refusal| refusal.rejection)
     }
 
-    /// Hands out the credentials of a session that was just started by the host's own code; the HTTP API does this by
-    /// itself. Without an issuer or tokens there are none.
+    /// Hands out the credentials of a session that host code has just started; the HTTP API does this by itself.
+    /// Without an issuer or tokens there are none.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `Unavailable`; the session is ended then.
+    /// A [`Rejection`] of kind `Unavailable`; the session has then been ended.
     pub async fn hand_out(&self, started: &SessionWithUser) -> Result<Credentials, Rejection> {
         self.engine.hand_out(&started.session).await
     }
 
-    /// New credentials for a refresh token whose session lives. `parts` are those of the request that asks, which needs
-    /// no login.
+    /// New credentials for a refresh token, if its session is active. `parts` are those of the request that asks,
+    /// which needs no login.
+    ///
+    /// A refresh token is good once. If one comes a second time, someone else has it too, and its session ends.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `InvalidToken`, `Unavailable`, or `NotFound` where no tokens are set.
+    /// A [`Rejection`] of kind `InvalidToken`, `Unavailable`, or `NotFound` if no tokens are set.
     pub async fn refresh(
         &self,
         parts: &Parts,
@@ -349,7 +465,7 @@ impl Impersonation {
         self.engine.refresh(parts, refresh_token).await
     }
 
-    /// `Set-Cookie` values for a browser whose session was changed: its cookie may live longer now.
+    /// `Set-Cookie` values for a browser whose session was changed, since its cookie may live longer now.
     ///
     /// # Errors
     ///
@@ -367,10 +483,12 @@ impl Impersonation {
     }
 }
 
-/// What pages and an HTTP API around the core need: the HTTP API, the console and the banner of
-/// `tower-impersonation-web` are built on these alone, and one for another framework can be.
+/// # For pages and APIs around the core
+///
+/// The HTTP API, the console and the banner of `tower-impersonation-web` use nothing else, so you can write the same for
+/// another framework.
 impl Impersonation {
-    /// A path with the marker of `subject` behind it, for links that lead into its pages. As it is where
+    /// A path with the marker of `subject` added, for links that lead in. Returns the path unchanged if
     /// [`without_query_parameter`](Builder::without_query_parameter) is set.
     ///
     /// ```
@@ -389,18 +507,30 @@ impl Impersonation {
     }
 
     /// The same address without the marker, for links that lead out.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, audit::MemorySink, checker_fn, Caller, Decision};
+    /// # let checker = checker_fn(|_| Caller::Anonymous, |_, _, _| Decision::deny("nobody"));
+    /// # let impersonation = Impersonation::builder(checker, MemorySink::default())
+    /// #     .handlers_read_acting_as()
+    /// #     .build()?;
+    /// let out = impersonation.unmarked(&"/orders?as=ines&page=2".parse()?);
+    /// assert_eq!(out, "/orders?page=2");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn unmarked(&self, uri: &Uri) -> Uri {
         self.engine.sources.without_marker(uri)
     }
 
-    /// The names of the marker's query parameter and of its header, as far as they are on: for scripts.
+    /// The names of the marker's query parameter and header, for scripts; `None` for one that is off.
     #[must_use]
     pub fn marker_names(&self) -> (Option<&str>, Option<&str>) {
         self.engine.sources.names()
     }
 
-    /// Links keep the marker by their `Referer` here ([`Builder::sticky_marker`]): for scripts, which need not do it then.
+    /// Whether links keep the marker without help ([`Builder::sticky_marker`]); if so, scripts do not have to add
+    /// it to them.
     #[must_use]
     pub fn is_sticky(&self) -> bool {
         self.engine.watch.is_some_and(|watch| watch.sticky)
@@ -412,25 +542,25 @@ impl Impersonation {
         &self.engine.answers.places
     }
 
-    /// Acting needs a started session here.
+    /// Whether acting needs a started session.
     #[must_use]
     pub fn has_sessions(&self) -> bool {
         self.engine.sessions.store().is_some()
     }
 
-    /// The trail can be read here.
+    /// Whether the trail can be read.
     #[must_use]
     pub fn has_trail_reader(&self) -> bool {
         self.engine.reader.is_some()
     }
 
-    /// There is a directory, so that users can be searched.
+    /// Whether there is a directory, so that users can be searched.
     #[must_use]
     pub fn has_directory(&self) -> bool {
         self.engine.host.directory.is_some()
     }
 
-    /// Sessions have tokens here, which can be [refreshed](Self::refresh).
+    /// Whether sessions have tokens, which can be [refreshed](Self::refresh).
     #[must_use]
     pub fn has_tokens(&self) -> bool {
         #[cfg(feature = "jwt")]
@@ -443,34 +573,34 @@ impl Impersonation {
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `Unavailable` when the clock cannot tell it.
+    /// A [`Rejection`] of kind `Unavailable` if the clock fails.
     pub fn now(&self) -> Result<OffsetDateTime, Rejection> {
         self.engine.now().map_err(|refusal| refusal.rejection)
     }
 
-    /// Waits, by the same clock.
+    /// Waits, by the [`Clock`](crate::clock::Clock) that was set.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future has no effect but to stop waiting.
+    /// Dropping the future only stops the waiting.
     pub async fn sleep(&self, duration: Duration) {
         self.engine.host.calls.clock.sleep(duration).await;
     }
 
-    /// How long a session may live at most, as it was set.
+    /// The longest lifetime of a session, as set by [`Builder::max_lifetime`].
     #[must_use]
     pub fn max_lifetime(&self) -> Duration {
         self.engine.sessions.settings.max_lifetime
     }
 
-    /// How many sessions an admin may have: with [`Limits::admit`], what a start would find in its way.
+    /// How many sessions an admin may have. [`Limits::admit`] says what a start would find in its way.
     #[must_use]
     pub fn limits(&self) -> Limits {
         self.engine.sessions.settings.limits
     }
 
-    /// The users with these ids as the directory knows them, as far as it gives any answer: nothing is refused because
-    /// a name is missing on a page.
+    /// The users with these ids, as far as the directory answers: a name that is missing is no reason to refuse a
+    /// page.
     pub async fn names<'i>(
         &self,
         ids: impl IntoIterator<Item = &'i UserId>,
@@ -486,13 +616,26 @@ impl Impersonation {
         named.collect()
     }
 
-    /// What happens to sessions from now on, here and on other replicas. Whoever passes it on decides who may know it.
+    /// What happens to sessions from now on, here and on other replicas. If you pass it on, you decide who may know
+    /// it.
+    ///
+    /// ```
+    /// # use tower_impersonation::{Impersonation, session::SessionChange};
+    /// # async fn watch(impersonation: &Impersonation) {
+    /// let mut feed = impersonation.feed();
+    /// while let Some(change) = feed.next().await {
+    ///     if let SessionChange::Ended(id, reason) = change {
+    ///         println!("{id} has ended: {reason}");
+    ///     }
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn feed(&self) -> SessionFeed {
         self.engine.sessions.feeds.subscribe()
     }
 
-    /// A session by its id, for whoever has a [`SessionFeed`]. Whoever passes it on decides who may know it.
+    /// A session by its id, to look up what a [`SessionFeed`] names. If you pass it on, you decide who may know it.
     ///
     /// # Errors
     ///
@@ -502,7 +645,7 @@ impl Impersonation {
         found.map_err(|refusal| refusal.rejection)
     }
 
-    /// The response of a refusal as this host wants it ([`Builder::rejection_response`]), with what every refusal
+    /// The response of a refusal as this host builds it ([`Builder::rejection_response`]), with what every refusal
     /// carries.
     #[must_use]
     pub fn response_of(&self, rejection: Rejection, parts: &Parts) -> Response<Bytes> {
@@ -512,7 +655,7 @@ impl Impersonation {
             .respond(rejection, parts, &engine.sources, false)
     }
 
-    /// Puts on a response of one's own what every refusal carries: its headers, and the [`Rejection`] in the extensions.
+    /// Puts on your own response what every refusal carries: its headers, and the [`Rejection`] in the extensions.
     ///
     /// ```
     /// # use bytes::Bytes;
@@ -529,8 +672,17 @@ impl Impersonation {
         rejection.seal(response)
     }
 
-    /// Refuses a call that something around the core has found to be cross-site or wrong, and records it (rule A3), with
-    /// its caller where one is signed in.
+    /// Refuses a call that code around the core found to be cross-site or wrong. The refusal is recorded (rule
+    /// [A3](crate::rules#a3)), with the caller if one is signed in.
+    ///
+    /// ```
+    /// # use http::request::Parts;
+    /// # use tower_impersonation::{Impersonation, Rejection, RejectionKind};
+    /// # async fn handler(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+    /// let kind = RejectionKind::CrossSite;
+    /// return Err(impersonation.refuse(parts, None, kind, "another site sent the form").await);
+    /// # }
+    /// ```
     pub async fn refuse(
         &self,
         parts: &Parts,
@@ -555,12 +707,12 @@ impl fmt::Debug for Impersonation {
 }
 
 impl ImpersonationLayer {
-    /// The layer with every setting at its default, no directory and no sessions: each marked request
+    /// The layer with every setting at its default, without a directory and without sessions: each marked request
     /// stands alone, and `checker` decides.
     ///
-    /// Handlers look at [`ActingAs`](crate::ActingAs) by themselves
-    /// ([`handlers_read_acting_as`](Builder::handlers_read_acting_as)): what authentication left in the extensions is
-    /// still the actor's. Where handlers know nothing of impersonation, use [`Impersonation::builder`] with
+    /// Handlers must read [`ActingAs`](crate::ActingAs) themselves
+    /// ([`handlers_read_acting_as`](Builder::handlers_read_acting_as)): what authentication left in the extensions
+    /// is still the actor's. If your handlers know nothing of impersonation, use [`Impersonation::builder`] with
     /// [`assume`](Builder::assume).
     ///
     /// ```

@@ -1,4 +1,4 @@
-//! [`SignedIn`]: whoever sent a request, and what needs no right.
+//! [`SignedIn`]: the person who sent a request, and what needs no right.
 
 use std::{fmt, sync::Arc};
 
@@ -11,8 +11,8 @@ use crate::{
     words::{Actor, Session, SessionId, Subject, UserId},
 };
 
-/// Whoever sent a request, admin or not any more: they may see and stop their own sessions (rule S5). From
-/// [`Impersonation::signed_in`].
+/// The person who sent a request, whether an admin or no longer one: they may see and stop their own sessions (rule
+/// [S5](crate::rules#s5)). From [`Impersonation::signed_in`].
 #[derive(Clone)]
 pub struct SignedIn<'r> {
     impersonation: Impersonation,
@@ -34,14 +34,14 @@ impl<'r> SignedIn<'r> {
         }
     }
 
-    /// Who it is. Of an acted request the actor.
+    /// Who it is; on an acted request, the actor.
     #[must_use]
     pub fn id(&self) -> &UserId {
         &self.id
     }
 
-    /// The same person as an admin, without asking again; `None` for those who are no admin, and for an acted request
-    /// (rule R16). Nothing is recorded: for pages that show an admin more than others.
+    /// The same person as an admin, without asking again; `None` for someone who is no admin, and on an acted
+    /// request (rule [R16](crate::rules#r16)). Nothing is recorded: for pages that show an admin more than others.
     ///
     /// ```
     /// # use http::request::Parts;
@@ -60,7 +60,7 @@ impl<'r> SignedIn<'r> {
         Some(Admin::new(self.impersonation.clone(), self.parts, actor))
     }
 
-    /// Refuses this caller with any rejection, and records it (rule A3).
+    /// Refuses this person's call with any rejection, and records the refusal (rule [A3](crate::rules#a3)).
     #[must_use]
     pub fn refuse(&self, subject: Option<&Subject>, rejection: Rejection) -> Rejection {
         let refusal = Refusal::new(rejection).by(&self.id);
@@ -100,7 +100,7 @@ impl<'r> SignedIn<'r> {
         current.map_err(|refusal| refusal.rejection)
     }
 
-    /// Their active sessions, newest first, at most `limit`; none where no sessions are kept.
+    /// Their active sessions, newest first, at most `limit`; empty if the host runs without sessions.
     ///
     /// # Errors
     ///

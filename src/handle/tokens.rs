@@ -1,4 +1,4 @@
-//! [`LiveTokens`]: tokens for the host's own code (feature `jwt`).
+//! [`LiveTokens`]: tokens for host code (feature `jwt`).
 
 use http::request::Parts;
 
@@ -9,14 +9,28 @@ use crate::{
     words::Session,
 };
 
-/// Issues, verifies and refreshes tokens. From [`Impersonation::tokens`].
+/// Issues, verifies and refreshes acting tokens. From [`Impersonation::tokens`].
+///
+/// Authentication that reads bearer tokens steps aside for ours:
+///
+/// ```
+/// use tower_impersonation::{Caller, LiveTokens};
+///
+/// fn identify(tokens: &LiveTokens, bearer: &str) -> Caller {
+///     if tokens.is_ours(bearer) {
+///         return Caller::Anonymous; // the layer, further in, verifies it
+///     }
+///     // ... your own tokens ...
+///     # Caller::Anonymous
+/// }
+/// ```
 #[derive(Debug, Clone)]
 pub struct LiveTokens {
     impersonation: Impersonation,
 }
 
 impl Impersonation {
-    /// Tokens for the host's own code; `None` where none are set.
+    /// Tokens for host code; `None` if no tokens are set.
     #[must_use]
     pub fn tokens(&self) -> Option<LiveTokens> {
         self.engine.tokens.0.as_ref()?;
@@ -26,18 +40,19 @@ impl Impersonation {
 }
 
 impl LiveTokens {
-    /// Whether a bearer token says of itself that it is an acting token of ours: then the host's authentication steps
-    /// aside. It is not verified yet.
+    /// Whether a bearer token claims to be an acting token of ours; then the host's authentication steps aside.
+    /// Nothing is verified here.
     #[must_use]
     pub fn is_ours(&self, token: &str) -> bool {
         let signer = self.impersonation.engine.tokens.0.as_ref();
         signer.is_some_and(|signer| signer.is_ours(token.as_bytes()))
     }
 
-    /// Checks an access token: its signature and claims, that its session lives, and that its actor is still an admin.
+    /// Verifies an access token: its signature and claims, that its session is active, and that its actor is still
+    /// an admin.
     ///
-    /// What the subject is now, and what the host's [`authorize`](crate::AdminChecker::authorize) says, the layer asks
-    /// for each request.
+    /// What the subject is by now, and what [`authorize`](crate::AdminChecker::authorize) says, the layer asks on
+    /// each request.
     ///
     /// # Errors
     ///
@@ -47,18 +62,18 @@ impl LiveTokens {
         verified.map_err(|refusal| refusal.rejection)
     }
 
-    /// Tokens for a session that was started by the host's own code. They are good for as long as it is active.
+    /// Tokens for a session that host code has started. They are good for as long as it is active.
     ///
     /// # Errors
     ///
-    /// A [`Rejection`] of kind `Unavailable` when the key cannot sign or the clock cannot tell the time.
+    /// A [`Rejection`] of kind `Unavailable` if the key cannot sign or the clock fails.
     pub fn issue(&self, session: &Session) -> Result<IssuedTokens, Rejection> {
         let issued = self.impersonation.engine.sign_tokens(session);
         issued.map_err(|refusal| refusal.rejection)
     }
 
-    /// New tokens for a refresh token whose session lives. Everything that an acted request has to pass is checked.
-    /// `parts` are those of the request that asks; they need no login.
+    /// New tokens for a refresh token, if its session is active. Everything that an acted request has to pass is
+    /// checked, and the old refresh token is spent. `parts` are those of the request that asks; they need no login.
     ///
     /// # Errors
     ///

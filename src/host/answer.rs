@@ -1,4 +1,4 @@
-//! Calling a host's code so that nothing it does can be taken for a yes (rule R13).
+//! Calling a host's code so that nothing it does can be taken for a yes (rule [R13](crate::rules#r13)).
 
 use std::{
     future::Future,

@@ -1,4 +1,4 @@
-//! What handlers find on an acted request where they look for their user (rule R14).
+//! What handlers find on an acted request where they look for their user (rule [R14](crate::rules#r14)).
 //!
 //! 1. What is assumed has to be on the request already, or else the handlers look elsewhere and would show the actor's
 //!    data: see [`Host::missing`](super::Host::missing).

@@ -9,11 +9,11 @@ use crate::words::{Access, Actor, BoxError, Subject, UserId};
 
 /// Tells who calls, and whether that person may act as a subject.
 ///
-/// The host's own authentication runs outside of our layer and leaves what it found in the request's
-/// extensions; `identify` reads it there. `authorize` is asked again on every acted request (rule R8), and
-/// before any directory or session is looked at (rule R7).
+/// The host's own authentication runs outside of our layer and leaves what it found in the request's extensions;
+/// `identify` reads it there. `authorize` is asked again on every acted request (rule [R8](crate::rules#r8)), and
+/// before any directory or session is looked at (rule [R7](crate::rules#r7)).
 ///
-/// An error, a panic or a time-out refuses the request with 503 (rule R13).
+/// An error, a panic or a time-out refuses the request with 503 (rule [R13](crate::rules#r13)).
 ///
 /// [`checker_fn`] makes one of two plain functions, [`checker_async_fn`] of two that wait.
 ///
@@ -88,9 +88,9 @@ pub trait AdminChecker: Send + Sync + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Caller {
-    /// Nobody is signed in: 401 (rule R6).
+    /// Nobody is signed in: 401 (rule [R6](crate::rules#r6)).
     Anonymous,
-    /// A user who is no admin: 403 and a `privilege_violation` event (rule R6).
+    /// A user who is no admin: 403 and a `privilege_violation` event (rule [R6](crate::rules#r6)).
     User(UserId),
     /// An admin.
     Admin(Actor),
@@ -114,7 +114,7 @@ pub enum Caller {
 pub enum Decision {
     /// Yes, within this grant.
     Allow(Grant),
-    /// No. The reason goes to the trail and the log, never to the caller (rule R17).
+    /// No. The reason goes to the trail and the log, never to the caller (rule [R17](crate::rules#r17)).
     Deny(Cow<'static, str>),
 }
 

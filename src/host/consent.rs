@@ -1,4 +1,4 @@
-//! Whether a user has allowed support to look at their data: [`Consent`] (rule S8).
+//! Whether a user has allowed support to look at their data: [`Consent`] (rule [S8](crate::rules#s8)).
 
 use std::{
     collections::HashMap,

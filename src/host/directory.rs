@@ -16,7 +16,7 @@ use crate::words::{BoxError, DirectoryUser, Map, UserId};
 
 /// Looks up the users that may be acted as.
 ///
-/// Optional, but without it this crate cannot compare ranks (rule S1): then
+/// Optional, but without it this crate cannot compare ranks (rule [S1](crate::rules#s1)): then
 /// [`AdminChecker::authorize`](crate::AdminChecker::authorize) alone decides. With it, a subject that
 /// it does not know is refused.
 ///
@@ -303,7 +303,7 @@ impl DirectoryCache {
         (now - *since < self.keep).then(|| user.clone())
     }
 
-    /// Keeps an answer that was good enough to act on (denials are never kept, rule R8).
+    /// Keeps an answer that was good enough to act on (denials are never kept, rule [R8](crate::rules#r8)).
     pub(crate) fn keep(&self, user: &DirectoryUser, now: OffsetDateTime) {
         if self.keep.is_zero() {
             return;

@@ -1,5 +1,6 @@
 //! What a host gives: who is an admin, whom the directory knows, who has consented, whom to tell, what to hand out.
-//! [`Host`] calls all of it, within its time and so that nothing it does can be taken for a yes (rule R13).
+//! [`Host`] calls all of it, within its time and so that nothing it does can be taken for a yes (rule
+//! [R13](crate::rules#r13)).
 
 mod answer;
 mod assume;
@@ -139,7 +140,8 @@ impl Host {
         users
     }
 
-    /// Whether this user allows support access at `now`: the one place where consent is asked (rule S8).
+    /// Whether this user allows support access at `now`: the one place where consent is asked (rule
+    /// [S8](crate::rules#s8)).
     pub(crate) async fn has_consent(
         &self,
         id: &UserId,
@@ -154,13 +156,13 @@ impl Host {
         Ok(until.is_some_and(|until| now < until))
     }
 
-    /// Why handlers would not see the subject of this request, if so (rule R14).
+    /// Why handlers would not see the subject of this request, if so (rule [R14](crate::rules#r14)).
     pub(crate) fn missing(&self, parts: &Parts) -> Option<Missing> {
         let all = &self.assume;
         all.iter().find_map(|assume| assume.missing(parts, all))
     }
 
-    /// What to change about an acted request for its handlers (rule R14). Nothing is changed yet.
+    /// What to change about an acted request for its handlers (rule [R14](crate::rules#r14)). Nothing is changed yet.
     pub(crate) async fn assumed(
         &self,
         acting_as: &ActingAs,

@@ -10,7 +10,7 @@ use crate::words::{BoxError, Session};
 ///
 /// Best effort ([`Builder::notifier`](crate::Builder::notifier)): what fails is logged. Mandatory
 /// ([`Builder::require_notifier`](crate::Builder::require_notifier)): without the news of a start there is no start. Of
-/// an end there is no such thing, because nothing may keep a session from ending (rule S5).
+/// an end there is no such thing, because nothing may keep a session from ending (rule [S5](crate::rules#s5)).
 ///
 /// ```
 /// use tower_impersonation::{BoxError, Notice, Notifier, async_trait};

@@ -8,7 +8,7 @@ use crate::{
     words::{Access, Actor, DirectoryUser, Rights, Subject, UserId},
 };
 
-/// Why an actor may not act as a subject. For the trail and the log, never for the caller (rule R7).
+/// Why an actor may not act as a subject. For the trail and the log, never for the caller (rule [R7](crate::rules#r7)).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Denial {
     #[error("the checker said no: {0}")]
@@ -27,7 +27,8 @@ pub(crate) enum Denial {
     NoConsent,
 }
 
-/// The first question, asked before any look-up (rule R7): may this actor act as such a subject at all?
+/// The first question, asked before any look-up (rule [R7](crate::rules#r7)): may this actor act as such a subject at
+/// all?
 pub(crate) fn may_ask(
     actor: &Actor,
     subject: &Subject,
@@ -43,7 +44,7 @@ pub(crate) fn may_ask(
     }
 }
 
-/// The second question: is the subject someone whom this actor may act as (rule S1)?
+/// The second question: is the subject someone whom this actor may act as (rule [S1](crate::rules#s1))?
 ///
 /// A directory that is lenient about ids (case, spaces) may answer with another one than was asked for: that
 /// is not the subject, or one user would be several subjects.
@@ -81,7 +82,7 @@ impl Denial {
     }
 }
 
-/// The lesser of what was asked for and what is granted (rule S1).
+/// The lesser of what was asked for and what is granted (rule [S1](crate::rules#s1)).
 pub(crate) fn narrow(asked: Access, grant: &Grant) -> Access {
     asked.min(grant.access())
 }

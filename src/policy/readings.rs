@@ -1,4 +1,4 @@
-//! One path in every way in which some router may read it (rules R10 to R12).
+//! One path in every way in which some router may read it (rules [R10](crate::rules#r10) to [R12](crate::rules#r12)).
 //!
 //! Routers, and the proxies in front of them, change a path before they compare it, each in its own way:
 //!

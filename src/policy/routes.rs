@@ -1,4 +1,4 @@
-//! What a route allows: [`Routes::classify`] (rules R10 to R12).
+//! What a route allows: [`Routes::classify`] (rules [R10](crate::rules#r10) to [R12](crate::rules#r12)).
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::UPGRADE};
 
@@ -22,13 +22,14 @@ pub(crate) struct Routes {
 /// What kind of request this is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Route {
-    /// Runs as the actor (rule R12).
+    /// Runs as the actor (rule [R12](crate::rules#r12)).
     Excluded,
-    /// Never acted (rule R11).
+    /// Never acted (rule [R11](crate::rules#r11)).
     Protected,
     /// Changes nothing.
     Read,
-    /// May change something: needs read-write access (rule R10) and a durable intent (rule A1).
+    /// May change something: needs read-write access (rule [R10](crate::rules#r10)) and a durable intent (rule
+    /// [A1](crate::rules#a1)).
     Write,
 }
 

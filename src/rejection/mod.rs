@@ -1,8 +1,8 @@
 //! What a refused caller gets: [`Rejection`], one sentence per [`RejectionKind`].
 //!
-//! The caller never learns more than the kind (rule R17). Why exactly is in the trail and in `tracing`
-//! (target `tower_impersonation`). The one exception are the fields of a start request, where a clear
-//! message helps who filled them in.
+//! The caller never learns more than the kind (rule [R17](crate::rules#r17)). Why exactly is in the trail and in
+//! `tracing` (target `tower_impersonation`). The one exception are the fields of a start request, where a clear message
+//! helps who filled them in.
 
 mod answers;
 mod render;
@@ -71,35 +71,36 @@ macro_rules! kinds {
 }
 
 kinds! {
-    /// The marker is empty, malformed, repeated, contradicts itself, or is named in `Connection` (rule R3).
+    /// The marker is empty, malformed, repeated, contradicts itself, or is named in `Connection` (rule
+    /// [R3](crate::rules#r3)).
     MalformedMarker = BAD_REQUEST, "malformed_marker",
         "The impersonation marker of this request is malformed, repeated or contradicts itself.";
-    /// Another site made the browser send the marker (rule R5).
+    /// Another site made the browser send the marker (rule [R5](crate::rules#r5)).
     CrossSite = FORBIDDEN, "cross_site",
         "A link or form on another site asked to act as a user. Continue only if you meant it.";
-    /// Nobody is signed in (rule R6).
+    /// Nobody is signed in (rule [R6](crate::rules#r6)).
     Unauthenticated = UNAUTHORIZED, "unauthenticated", "Unauthorized";
-    /// Signed in, but no admin (rule R6).
+    /// Signed in, but no admin (rule [R6](crate::rules#r6)).
     NotAdmin = FORBIDDEN, "not_admin", "Only an admin may impersonate.";
-    /// Not allowed, or no such subject: the caller cannot tell which (rule R7).
+    /// Not allowed, or no such subject: the caller cannot tell which (rule [R7](crate::rules#r7)).
     Denied = FORBIDDEN, "denied", "You may not act as this user.";
     /// The marker points at no active session.
     NoSession = FORBIDDEN, "no_session", "No active impersonation session covers this request.";
-    /// The session ended with this very request: the actor or the subject changed (rule R8).
+    /// The session ended with this very request: the actor or the subject changed (rule [R8](crate::rules#r8)).
     SessionEnded = FORBIDDEN, "session_ended", "The impersonation session has ended.";
-    /// An unsafe method under read-only access (rule R10).
+    /// An unsafe method under read-only access (rule [R10](crate::rules#r10)).
     ReadOnly = FORBIDDEN, "read_only", "This impersonation is read-only.";
-    /// A protected route (rule R11).
+    /// A protected route (rule [R11](crate::rules#r11)).
     Protected = FORBIDDEN, "protected", "This page is closed while impersonating.";
-    /// An acted request cannot start, raise or list anything (rule R16).
+    /// An acted request cannot start, raise or list anything (rule [R16](crate::rules#r16)).
     Nested = FORBIDDEN, "nested", "Impersonation cannot be nested.";
-    /// The caller has an active session, and the request does not say whom it acts as (rule R20).
+    /// The caller has an active session, and the request does not say whom it acts as (rule [R20](crate::rules#r20)).
     MarkerMissing = CONFLICT, "marker_missing",
         "You are impersonating someone, but this request does not say so. Nothing was done.";
-    /// The trail did not take the event (rule A1).
+    /// The trail did not take the event (rule [A1](crate::rules#a1)).
     TrailUnavailable = SERVICE_UNAVAILABLE, "trail_unavailable",
         "The audit trail is unavailable; nothing was done.";
-    /// The checker, the store, the directory or the clock failed (rule R13).
+    /// The checker, the store, the directory or the clock failed (rule [R13](crate::rules#r13)).
     Unavailable = SERVICE_UNAVAILABLE, "unavailable",
         "Impersonation is unavailable; nothing was done.";
     /// A field of the call is missing, unknown or wrong. The detail names it.
@@ -108,10 +109,10 @@ kinds! {
     Yourself = BAD_REQUEST, "yourself", "Cannot impersonate yourself";
     /// The directory knows no such user.
     SubjectNotFound = NOT_FOUND, "user_not_found", "User not found";
-    /// There is an active session already (rule S2).
+    /// There is an active session already (rule [S2](crate::rules#s2)).
     AlreadyActive = CONFLICT, "already_active",
         "Already impersonating; end the current session first.";
-    /// Too many starts in the last hour (rule S3).
+    /// Too many starts in the last hour (rule [S3](crate::rules#s3)).
     TooManyStarts = TOO_MANY_REQUESTS, "too_many_starts",
         "Too many impersonations started; try again later.";
     /// There is nothing to end.

@@ -1,4 +1,4 @@
-//! A refusal as a response: JSON, or a page that says what happened and leads out (rule R17).
+//! A refusal as a response: JSON, or a page that says what happened and leads out (rule [R17](crate::rules#r17)).
 
 use std::fmt;
 

@@ -17,7 +17,7 @@ const PURPOSES: [HeaderName; 2] = [
     HeaderName::from_static("purpose"),
 ];
 
-/// Whether a page of another origin made the browser send this (rule R5).
+/// Whether a page of another origin made the browser send this (rule [R5](crate::rules#r5)).
 ///
 /// `Sec-Fetch-Site` decides where it is present; else `Origin` must name the host that the request is
 /// for; else, with neither, it is no browser that could be lured.

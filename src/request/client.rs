@@ -1,4 +1,5 @@
-//! What the trail wants to know of the client: address, user agent, request id, route (rules R18, A6).
+//! What the trail wants to know of the client: address, user agent, request id, route (rules [R18](crate::rules#r18),
+//! [A6](crate::rules#a6)).
 
 use std::{net::IpAddr, num::NonZeroUsize, sync::Arc};
 

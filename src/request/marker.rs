@@ -1,7 +1,8 @@
 //! The part of a request that says whom it acts as: find it, decode it, take it out.
 //!
-//! Pure functions over the URI and the headers; nothing here waits or decides. One reading of the query
-//! serves both the look-up and the removal, so that what was read is what is taken out (rules R3, R9).
+//! Pure functions over the URI and the headers; nothing here waits or decides. One reading of the query serves both the
+//! look-up and the removal, so that what was read is what is taken out (rules [R3](crate::rules#r3),
+//! [R9](crate::rules#r9)).
 //!
 //! 1. The query parameter (`as`), in the form encoding of the
 //!    [WHATWG URL standard](https://url.spec.whatwg.org/#application/x-www-form-urlencoded): `%61s=7` is
@@ -42,7 +43,7 @@ struct QueryName {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Marker {
     pub(crate) subject: Subject,
-    /// It stood in the URL, where a link on another site could have put it (rule R5).
+    /// It stood in the URL, where a link on another site could have put it (rule [R5](crate::rules#r5)).
     pub(crate) in_url: bool,
     /// The `Act-As-Reason` facet.
     pub(crate) reason: Option<String>,
@@ -96,7 +97,7 @@ impl Sources {
         (query, self.header.as_ref().map(HeaderName::as_str))
     }
 
-    /// Reads the request's marker (rules R1 to R3).
+    /// Reads the request's marker (rules [R1](crate::rules#r1) to [R3](crate::rules#r3)).
     pub(crate) fn find(&self, uri: &Uri, headers: &HeaderMap) -> Result<Option<Marker>, Fault> {
         let in_query = match (&self.query, uri.query()) {
             (Some(name), Some(query)) if name.may_be_in(query) => name.read(query)?,
@@ -174,8 +175,8 @@ impl Sources {
         }
     }
 
-    /// Takes every marker out: all parameters, and every header of the family (rule R9). Everything else in the query
-    /// stays as it was, byte for byte.
+    /// Takes every marker out: all parameters, and every header of the family (rule [R9](crate::rules#r9)). Everything
+    /// else in the query stays as it was, byte for byte.
     pub(crate) fn strip(&self, parts: &mut Parts) {
         let is_ours = |name: &&HeaderName| self.is_of_family(name);
         while let Some(name) = parts.headers.keys().find(is_ours).cloned() {

@@ -4,7 +4,7 @@ use http::HeaderName;
 
 /// Header names that mean something else, that a browser or a proxy sets by itself, or that a page may set
 /// on requests to another site without being asked (`Accept-Language`, `Range`): a marker in a header is
-/// trusted because no link and no form can send it (rule R5). The same goes for a token.
+/// trusted because no link and no form can send it (rule [R5](crate::rules#r5)). The same goes for a token.
 pub(crate) const RESERVED: &[&str] = &[
     "accept",
     "authorization",
@@ -46,7 +46,7 @@ pub(crate) const RESERVED_PREFIXES: &[&str] = &[
     "x-http-method",
 ];
 
-/// Where tokens stand by custom. Where tokens are on, none of these is ever ignored (rule R4).
+/// Where tokens stand by custom. Where tokens are on, none of these is ever ignored (rule [R4](crate::rules#r4)).
 pub(crate) const TOKEN_HEADERS: [HeaderName; 2] = [
     HeaderName::from_static("impersonation-token"),
     HeaderName::from_static("x-impersonation-token"),

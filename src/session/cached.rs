@@ -29,7 +29,7 @@ use crate::words::{
 /// none" is never kept. What ends through this store is forgotten at once, and so is what the store hears
 /// of other replicas ([`SessionStore::subscribe`]); for what it does not hear of, `keep` bounds how
 /// long an ended session can still be taken for active. While the store says that it does not hear
-/// ([`SessionStore::hears_all`]), nothing that was kept is used, and nothing is kept (rule S9).
+/// ([`SessionStore::hears_all`]), nothing that was kept is used, and nothing is kept (rule [S9](crate::rules#s9)).
 ///
 /// ```
 /// use std::time::Duration;

@@ -36,7 +36,7 @@ pub struct Page {
     pub before: Option<SessionId>,
 }
 
-/// What [`SessionStore::list`] found.
+/// What [`SessionStore::list`](super::SessionStore::list) found.
 #[derive(Debug, Clone, Default)]
 pub struct SessionList {
     /// The sessions of the page, newest first.

@@ -20,7 +20,7 @@ pub(crate) struct Lives {
     /// How often news were lost, and up to which of these times the store was asked what became of each.
     losses: AtomicU64,
     made_up: AtomicU64,
-    /// Sessions that were asked to end, until the store has them ended (rule S5).
+    /// Sessions that were asked to end, until the store has them ended (rule [S5](crate::rules#s5)).
     ending: Map<SessionId, EndedReason>,
     /// Actors whose sessions were all asked to end, and when: later ones are not meant.
     ending_all: Map<UserId, (OffsetDateTime, EndedReason)>,
@@ -59,8 +59,8 @@ impl Lives {
         (live, is_sure)
     }
 
-    /// From now on this process refuses the session, whatever its store answers (rule S5). `false` when it was asked
-    /// to already, and somebody sees to it.
+    /// From now on this process refuses the session, whatever its store answers (rule [S5](crate::rules#s5)). `false`
+    /// when it was asked to already, and somebody sees to it.
     pub(crate) fn refuse(&self, id: SessionId, reason: EndedReason) -> bool {
         let is_first = self.ending.pin().insert(id, reason).is_none();
         self.ends.fetch_add(1, Ordering::SeqCst);

@@ -11,7 +11,7 @@ use crate::words::{
     Access, AuditEvent, BoxError, Call, EndedReason, Session, SessionId, Subject, UserId,
 };
 
-/// The window of rule S3.
+/// The window of rule [S3](crate::rules#s3).
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
 /// Something that happened to sessions, here or on another replica. The same may be told more than once.
@@ -31,7 +31,8 @@ pub enum SessionChange {
 /// Hears of changes; must not block.
 pub type SessionListener = Arc<dyn Fn(&SessionChange) + Send + Sync>;
 
-/// How many sessions an actor may have, checked by the store in the step that inserts (rules S2, S3).
+/// How many sessions an actor may have, checked by the store in the step that inserts (rules [S2](crate::rules#s2),
+/// [S3](crate::rules#s3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
@@ -56,10 +57,10 @@ pub struct Started {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
-    /// The actor has as many as allowed, or one for this very subject (rule S2).
+    /// The actor has as many as allowed, or one for this very subject (rule [S2](crate::rules#s2)).
     #[error("the actor has an active session")]
     AlreadyActive,
-    /// Too many starts within the hour (rule S3).
+    /// Too many starts within the hour (rule [S3](crate::rules#s3)).
     #[error("too many starts; the next is possible in {retry_after:?}")]
     TooManyStarts {
         /// How long until the next one is possible.
@@ -73,7 +74,7 @@ pub enum StartError {
     Trail(#[source] BoxError),
 }
 
-/// What is to change in an active session (rule S6). `None` stays as it is.
+/// What is to change in an active session (rule [S6](crate::rules#s6)). `None` stays as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionUpdate {
@@ -101,7 +102,7 @@ pub trait SessionStore: Send + Sync + 'static {
         now: OffsetDateTime,
     ) -> Result<(), StartError>;
 
-    /// Inserts `session` if the limits allow it: check and insert are one step (rule S2). An id that
+    /// Inserts `session` if the limits allow it: check and insert are one step (rule [S2](crate::rules#s2)). An id that
     /// another session has, ended or not, is a failure of the store.
     async fn start(&self, session: Session, limits: &Limits) -> Result<Started, StartError>;
 
@@ -111,8 +112,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// [`end_recorded`](Self::end_recorded).
     ///
     /// `None`, the default: this store cannot, and nothing was done. Then the event is written before, and
-    /// [`start`](Self::start) comes after it (rule A1). A store whose connections are limited must not wait here for
-    /// the trail's writer, which may wait for one of them.
+    /// [`start`](Self::start) comes after it (rule [A1](crate::rules#a1)). A store whose connections are limited must
+    /// not wait here for the trail's writer, which may wait for one of them.
     async fn start_recorded(
         &self,
         session: &Session,
@@ -144,8 +145,8 @@ pub trait SessionStore: Send + Sync + 'static {
 
     /// Ends an active session. `None` when there is none to end: then nothing was changed.
     ///
-    /// When this returns, no replica serves the session any more (rule S9): a store that is shared tells the others, and
-    /// waits until each has forgotten it or has to ask the store again.
+    /// When this returns, no replica serves the session any more (rule [S9](crate::rules#s9)): a store that is shared
+    /// tells the others, and waits until each has forgotten it or has to ask the store again.
     async fn end(
         &self,
         id: SessionId,
@@ -154,7 +155,7 @@ pub trait SessionStore: Send + Sync + 'static {
     ) -> Result<Option<Arc<Session>>, BoxError>;
 
     /// The same, with the event of the end, [`AuditEvent::end_of`], written in the same transaction: for a store whose
-    /// database also has the whole trail (rule A1).
+    /// database also has the whole trail (rule [A1](crate::rules#a1)).
     ///
     /// `None`, the default: this store cannot, and nothing was done. Then the event follows [`end`](Self::end).
     async fn end_recorded(
@@ -233,7 +234,7 @@ pub trait SessionStore: Send + Sync + 'static {
         now: OffsetDateTime,
     ) -> Result<SessionList, BoxError>;
 
-    /// Calls `listener` on every change from now on, those of other replicas included (rule S9).
+    /// Calls `listener` on every change from now on, those of other replicas included (rule [S9](crate::rules#s9)).
     fn subscribe(&self, listener: SessionListener);
 
     /// Whether news of other replicas come in now. While they do not, nobody may keep an answer of this store:
@@ -256,7 +257,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Decides on a start: the sessions that it has to end, or why it may not be (rules S2, S3).
+    /// Decides on a start: the sessions that it has to end, or why it may not be (rules [S2](crate::rules#s2),
+    /// [S3](crate::rules#s3)).
     ///
     /// Every store calls this within its atomic step. `active` are the actor's active sessions, oldest
     /// first; `starts` the times of the actor's starts, oldest first.

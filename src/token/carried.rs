@@ -44,7 +44,7 @@ impl Carried {
 }
 
 impl Signer {
-    /// The request's token, if it carries one of ours (rules R2, R3).
+    /// The request's token, if it carries one of ours (rules [R2](crate::rules#r2), [R3](crate::rules#r3)).
     ///
     /// Values are bytes: one that is no ASCII, in our header or in another part of `Cookie`, hides no token.
     pub(crate) fn carried(&self, headers: &HeaderMap) -> Result<Option<Carried>, Fault> {
@@ -132,7 +132,7 @@ impl Signer {
         Ok(())
     }
 
-    /// Takes our tokens out, all of them (rule R9).
+    /// Takes our tokens out, all of them (rule [R9](crate::rules#r9)).
     pub(crate) fn strip(&self, headers: &mut HeaderMap) {
         self.strip_cookie(headers);
         // Those that everybody knows went with the marker's.

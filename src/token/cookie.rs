@@ -1,9 +1,10 @@
-//! The cookie of a session, for hosts that want a whole browser acted instead of one URL (rule B11).
+//! The cookie of a session, for hosts that want a whole browser acted instead of one URL (rule
+//! [B11](crate::rules#b11)).
 //!
 //! 1. `Cookie` is read as bytes, because others write into it as well: a byte that is no ASCII in another cookie hides
 //!    nothing. One that has our name and cannot be read, or stands there twice, is 400.
 //! 2. `SameSite=Lax`, so that a link on another site brings it along: the request is then refused with a page that asks
-//!    (rule R5). `Strict` would keep it back, and the link would show the actor's own page.
+//!    (rule [R5](crate::rules#r5)). `Strict` would keep it back, and the link would show the actor's own page.
 //! 3. It outlives its session by [`OUTLIVES`], or a form that was open when the session ended would be saved as the actor.
 //!    A stale one is refused, and is taken away with the first refusal that a person sees.
 

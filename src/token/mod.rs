@@ -7,14 +7,16 @@
 //!
 //! 1. The session decides, not the clock: every verification looks it up, and a token dies with it at once.
 //! 2. An access token acts as `Authorization: Bearer`, alone, or as `Impersonation-Token` (more names:
-//!    [`Tokens::header`]) beside the actor's own login. Either way it is taken out before the inner service runs (rule R9), and everything that is checked for a
-//!    marker is checked for it as well (rule R8).
-//! 3. Where a marker and a token are on one request, they have to name the same subject (rule R3).
-//! 4. A token that is ours and not good is 401, never ignored (rule R4). Other bearers are not ours and are left alone.
+//!    [`Tokens::header`]) beside the actor's own login. Either way it is taken out before the inner service runs (rule
+//!    [R9](crate::rules#r9)), and everything that is checked for a marker is checked for it as well (rule
+//!    [R8](crate::rules#r8)).
+//! 3. Where a marker and a token are on one request, they have to name the same subject (rule [R3](crate::rules#r3)).
+//! 4. A token that is ours and not good is 401, never ignored (rule [R4](crate::rules#r4)). Other bearers are not ours
+//!    and are left alone.
 //! 5. One algorithm, the audience is required, keys are found by `kid` and can be rotated: sign with the new one,
 //!    keep the old one for verifying until its last token is gone.
-//! 6. With [`Tokens::cookie`] a signed cookie acts a whole browser. It outlives its session, so that a stale one is refused
-//!    and not missing (rule B11).
+//! 6. With [`Tokens::cookie`] a signed cookie acts a whole browser. It outlives its session, so that a stale one is
+//!    refused and not missing (rule [B11](crate::rules#b11)).
 //! 7. `act` may hold another `act`; only the outermost decides, and more than [`MAX_ACT_DEPTH`] are refused.
 //!
 //! With a token as Bearer the host's own authentication has to step aside: put our layer outside of it, or let it
@@ -219,11 +221,11 @@ impl Tokens {
         self
     }
 
-    /// One more name for the header `Impersonation-Token`, for clients that were written for another. It is taken out like
-    /// the first (rule R9).
+    /// One more name for the header `Impersonation-Token`, for clients that were written for another. It is taken out
+    /// like the first (rule [R9](crate::rules#r9)).
     ///
-    /// Without this, a token in `X-Impersonation-Token` is refused with 400 and not ignored: whoever sent it would act as
-    /// themselves (rule R4).
+    /// Without this, a token in `X-Impersonation-Token` is refused with 400 and not ignored: whoever sent it would act
+    /// as themselves (rule [R4](crate::rules#r4)).
     ///
     /// ```
     /// # use tower_impersonation::token::Tokens;
@@ -247,8 +249,8 @@ impl Tokens {
     /// The cookie stays for 30 days after its session. A page may still be open when the session ends, and what it sends
     /// then must be refused and not run as the actor. The first refusal that a person sees says so and takes the cookie away.
     ///
-    /// It is `SameSite=Lax`. A link on another site brings it along, and is answered by a page that asks whether to act; every
-    /// other request from another site is refused, like a marker in the URL (rule R5).
+    /// It is `SameSite=Lax`. A link on another site brings it along, and is answered by a page that asks whether to
+    /// act; every other request from another site is refused, like a marker in the URL (rule [R5](crate::rules#r5)).
     ///
     /// ```
     /// # use tower_impersonation::token::Tokens;

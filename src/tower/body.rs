@@ -1,5 +1,5 @@
 //! The body of [`Impersonate`](crate::Impersonate)'s responses, which ends with the session
-//! (rule R19).
+//! (rule [R19](crate::rules#r19)).
 
 use std::{
     future::Future,

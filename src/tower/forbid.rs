@@ -1,4 +1,4 @@
-//! [`Forbid`]: keeps acted requests away from a service (rule R11).
+//! [`Forbid`]: keeps acted requests away from a service (rule [R11](crate::rules#r11)).
 
 use std::task::{Context, Poll};
 

@@ -29,7 +29,7 @@ const ACTED_AS: HeaderName = HeaderName::from_static("acted-as");
 /// The service that [`ImpersonationLayer`](crate::ImpersonationLayer) makes.
 ///
 /// A request without a marker goes straight to the inner service: nothing is allocated, asked or awaited
-/// (rule R1).
+/// (rule [R1](crate::rules#r1)).
 #[derive(Clone)]
 pub struct Impersonate<S> {
     inner: S,
@@ -105,7 +105,7 @@ impl<S> Impersonate<S> {
         response
     }
 
-    /// For hosts whose pages could lose the marker (rule R20). Out of line, and off by default.
+    /// For hosts whose pages could lose the marker (rule [R20](crate::rules#r20)). Out of line, and off by default.
     #[cold]
     #[inline(never)]
     fn call_unmarked<ReqBody, ResBody>(
@@ -138,7 +138,8 @@ impl<S> Impersonate<S> {
         self.call_settled(request, concern)
     }
 
-    /// Asks who sent a request that runs as the actor, before it does (rules R20, S4).
+    /// Asks who sent a request that runs as the actor, before it does (rules [R20](crate::rules#r20),
+    /// [S4](crate::rules#s4)).
     fn call_settled<ReqBody, ResBody>(
         &mut self,
         request: Request<ReqBody>,
@@ -233,7 +234,8 @@ impl<S: fmt::Debug> fmt::Debug for Impersonate<S> {
     }
 }
 
-/// Adds what an acted response carries (rules R14, R15, R19).
+/// Adds what an acted response carries (rules [R14](crate::rules#r14), [R15](crate::rules#r15),
+/// [R19](crate::rules#r19)).
 fn seal<B>(response: Response<B>, acting_as: ActingAs) -> Response<ResponseBody<B>> {
     let (mut parts, body) = response.into_parts();
     let name = match acting_as.live() {
@@ -261,8 +263,8 @@ fn reject<B>(
     response.map(ResponseBody::refusal)
 }
 
-/// Refused once, the person gets on as themselves: but only once they were told. What a script or an image of a stale page
-/// asks for is refused each time, or a form of that page would go through next (rule B11).
+/// Refused once, the person gets on as themselves: but only once they were told. What a script or an image of a stale
+/// page asks for is refused each time, or a form of that page would go through next (rule [B11](crate::rules#b11)).
 fn take_cookie_away<B>(engine: &Engine, parts: &Parts, response: &mut Response<B>) {
     if let Some(cleared) = engine.tokens.cleared_cookie()
         && may_be_seen(&parts.headers)

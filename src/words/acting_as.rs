@@ -15,7 +15,7 @@ use super::{
 /// Says that a request is acted: by whom, as whom, and how far.
 ///
 /// [`ImpersonationLayer`](crate::ImpersonationLayer) puts it into the extensions of the request and of the
-/// response (rule R14). A request without it is nobody but the caller's own. Cheap to clone.
+/// response (rule [R14](crate::rules#r14)). A request without it is nobody but the caller's own. Cheap to clone.
 ///
 /// ```
 /// use tower_impersonation::ActingAs;
@@ -137,7 +137,7 @@ impl ActingAs {
     }
 
     /// Waits until the session has ended, for handlers that go on for long: WebSockets, streams of events
-    /// (rule R19). Without a session it waits forever.
+    /// (rule [R19](crate::rules#r19)). Without a session it waits forever.
     ///
     /// Response bodies need not ask: the layer cuts them by itself.
     ///

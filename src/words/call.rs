@@ -22,7 +22,7 @@ pub struct Call {
     pub method: Option<String>,
     /// The request's path, cut at 512 bytes.
     pub path: Option<String>,
-    /// Where the request came from (rule R18).
+    /// Where the request came from (rule [R18](crate::rules#r18)).
     pub address: Option<IpAddr>,
     /// The `User-Agent`, cut at 256 bytes.
     pub user_agent: Option<String>,
@@ -71,7 +71,7 @@ impl AuditEvent {
         event
     }
 
-    /// The event of a session's end (rule A1).
+    /// The event of a session's end (rule [A1](crate::rules#a1)).
     ///
     /// Its id and its time follow from the session: whoever writes it, however often, it is one event.
     ///

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 ///
 /// Everything in this crate that expires, waits or is stamped asks one `Clock`, so that a test can
 /// move time by hand with [`ManualClock`]. A clock that cannot tell the time refuses what depends on
-/// it (rule R13): no error is ever mapped to some default time.
+/// it (rule [R13](crate::rules#r13)): no error is ever mapped to some default time.
 ///
 /// ```
 /// use tower_impersonation::clock::{Clock, SystemClock};

@@ -59,7 +59,7 @@ pub enum ConfigError {
     /// Neither a query parameter nor a header: no request could ever be acted.
     #[error("no marker source: `query_parameter` and `header` are both off")]
     NoMarkerSource,
-    /// Nobody has decided how handlers see the subject (rule R14).
+    /// Nobody has decided how handlers see the subject (rule [R14](crate::rules#r14)).
     #[error(
         "how handlers see the subject is undecided, and they would show the actor's data: call `assume`, \
          `assume_data`, `assume_from` or `assume_header` so that handlers find the subject where they look for their \

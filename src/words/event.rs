@@ -1,4 +1,4 @@
-//! [`AuditEvent`], what the trail holds, and the one table of its fields (rule A6).
+//! [`AuditEvent`], what the trail holds, and the one table of its fields (rule [A6](crate::rules#a6)).
 
 use std::{borrow::Cow, fmt, net::IpAddr};
 
@@ -88,7 +88,7 @@ macro_rules! event_fields {
 }
 
 event_fields! {
-    /// One thing that happened (rule A6).
+    /// One thing that happened (rule [A6](crate::rules#a6)).
     ///
     /// Two events of the same request share an `id`: an unsafe request is written as an *intent* before the
     /// handler runs and as an outcome afterwards. A sink that is called again with events it already has can
@@ -109,7 +109,7 @@ event_fields! {
     maybe {
         /// Who was really there; absent when nobody was signed in. For an end, the session's actor, whoever ended it.
         actor: UserId,
-        /// As whom, or whom a refused attempt asked for (rule A3).
+        /// As whom, or whom a refused attempt asked for (rule [A3](crate::rules#a3)).
         subject: Subject,
         /// In which session.
         session: SessionId,
@@ -130,9 +130,9 @@ event_fields! {
         outcome: Outcome,
         /// The rule that refused.
         rule: Cow<'static, str>,
-        /// How many requests this event stands for, when it is a folded one (rule A4).
+        /// How many requests this event stands for, when it is a folded one (rule [A4](crate::rules#a4)).
         count: u64,
-        /// Where the request came from (rule R18).
+        /// Where the request came from (rule [R18](crate::rules#r18)).
         address: IpAddr,
         /// The `User-Agent`, cut at 256 bytes.
         user_agent: String,
@@ -144,7 +144,7 @@ event_fields! {
 }
 
 open_words! {
-    /// The name of an event. Names are stable (rule A7).
+    /// The name of an event. Names are stable (rule [A7](crate::rules#a7)).
     pub enum EventName {
         /// A session is about to exist.
         Start = "impersonation.start",
@@ -170,8 +170,8 @@ open_words! {
 }
 
 open_words! {
-    /// How an acted request went (rule A2). One without an outcome, an intent alone, is unknown and never a
-    /// success.
+    /// How an acted request went (rule [A2](crate::rules#a2)). One without an outcome, an intent alone, is unknown and
+    /// never a success.
     pub enum Outcome {
         /// The handler is about to run.
         Intent = "intent",
@@ -208,7 +208,7 @@ impl AuditEvent {
         found.set(self, value)
     }
 
-    /// Cuts every text to its bound, so that no caller decides how large an event is (rule A4).
+    /// Cuts every text to its bound, so that no caller decides how large an event is (rule [A4](crate::rules#a4)).
     pub(crate) fn cut(&mut self) {
         // Every field is named, so that a new text cannot be forgotten. Ids have bounds of their own.
         let Self {
@@ -255,7 +255,7 @@ impl AuditEvent {
         }
     }
 
-    /// The event as one line of JSON, without a line break (rule A6).
+    /// The event as one line of JSON, without a line break (rule [A6](crate::rules#a6)).
     ///
     /// Control characters of every kind are escaped, those that JSON itself would let through as well.
     #[must_use]

@@ -14,7 +14,7 @@ pub(crate) const SERVICE: &str = "~service";
 
 /// A user's id, as the host writes it.
 ///
-/// 1 to 128 bytes of UTF-8 without control characters (rule R3). `~anon` and `~service` are taken:
+/// 1 to 128 bytes of UTF-8 without control characters (rule [R3](crate::rules#r3)). `~anon` and `~service` are taken:
 /// they name the two subjects that are no users. Cheap to clone.
 ///
 /// ```
@@ -53,7 +53,7 @@ pub enum InvalidUserId {
 
 /// How much a person may do, as one number: more is more.
 ///
-/// An actor may act only as subjects of *strictly* lower rank (rule S1). The numbers are the host's.
+/// An actor may act only as subjects of *strictly* lower rank (rule [S1](crate::rules#s1)). The numbers are the host's.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
@@ -125,10 +125,10 @@ pub enum Subject {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Access {
-    /// Look, but change nothing (rule R10). The default.
+    /// Look, but change nothing (rule [R10](crate::rules#r10)). The default.
     #[default]
     ReadOnly,
-    /// Everything that the subject may do, but for protected routes (rule R11).
+    /// Everything that the subject may do, but for protected routes (rule [R11](crate::rules#r11)).
     ReadWrite,
 }
 
@@ -167,8 +167,8 @@ impl UserId {
     /// # Ok::<(), tower_impersonation::InvalidUserId>(())
     /// ```
     ///
-    /// Some types read several texts as one value (`042`, `+42`). The directory's answer then has another id than the one
-    /// that was asked for, and is taken for no user (rule R8).
+    /// Some types read several texts as one value (`042`, `+42`). The directory's answer then has another id than the
+    /// one that was asked for, and is taken for no user (rule [R8](crate::rules#r8)).
     ///
     /// # Errors
     ///
@@ -295,7 +295,7 @@ impl Actor {
         self
     }
 
-    /// The actor's role by name. Default: none. Never reaches a handler (rule R14).
+    /// The actor's role by name. Default: none. Never reaches a handler (rule [R14](crate::rules#r14)).
     #[must_use]
     pub fn with_role(mut self, role: impl Into<Arc<str>>) -> Self {
         self.role = Some(role.into());

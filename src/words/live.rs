@@ -140,7 +140,7 @@ impl Live {
     }
 }
 
-/// The subject as a header's value (rule R15): percent-encoded where it is not visible ASCII.
+/// The subject as a header's value (rule [R15](crate::rules#r15)): percent-encoded where it is not visible ASCII.
 pub(crate) fn acted_as(subject: &Subject) -> HeaderValue {
     let text: String = utf8_percent_encode(subject.as_str(), NOT_IN_HEADER).collect();
     // Percent-encoding leaves visible ASCII and spaces.

@@ -1,5 +1,5 @@
 //! Vocabularies that a newer release may extend: what is written in a row or a line today may be read by a process
-//! that does not know the word yet (rule A6).
+//! that does not know the word yet (rule [A6](crate::rules#a6)).
 
 use std::{
     collections::HashSet,

@@ -1,9 +1,9 @@
 //! What people write: reasons and tickets.
 
-/// The most characters in a reason (rule S1).
+/// The most characters in a reason (rule [S1](crate::rules#s1)).
 pub(crate) const MAX_REASON: usize = 500;
 
-/// Why a reason is none (rule S1).
+/// Why a reason is none (rule [S1](crate::rules#s1)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadReason {
     #[error("`reason` must not be blank")]
@@ -14,7 +14,7 @@ pub(crate) enum BadReason {
     Control,
 }
 
-/// The reason, trimmed (rule S1).
+/// The reason, trimmed (rule [S1](crate::rules#s1)).
 pub(crate) fn check_reason(reason: &str) -> Result<String, BadReason> {
     let reason = reason.trim();
     if reason.chars().all(|c| c.is_whitespace() || c.is_control()) {

@@ -11,12 +11,12 @@ use super::{
     open::open_words,
 };
 
-/// A session's id: a UUID v7, so that newer ones sort after older ones (rule S7).
+/// A session's id: a UUID v7, so that newer ones sort after older ones (rule [S7](crate::rules#s7)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SessionId(pub Uuid);
 
-/// A started, bounded, reasoned permission of one actor to act as one subject (rule S7).
+/// A started, bounded, reasoned permission of one actor to act as one subject (rule [S7](crate::rules#s7)).
 ///
 /// Stores make one with [`Session::new`] and fill in the other fields from their rows.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Session {
     pub id: SessionId,
     /// Who acts.
     pub actor: UserId,
-    /// The actor's rank at the start: whoever falls below it is demoted (rule R8).
+    /// The actor's rank at the start: whoever falls below it is demoted (rule [R8](crate::rules#r8)).
     pub actor_rank: Rank,
     /// As whom.
     pub subject: Subject,
@@ -34,13 +34,13 @@ pub struct Session {
     pub role: Option<Arc<str>>,
     /// What the session may do.
     pub access: Access,
-    /// Why: not blank, trimmed, at most 500 characters (rule S1).
+    /// Why: not blank, trimmed, at most 500 characters (rule [S1](crate::rules#s1)).
     pub reason: Arc<str>,
     /// The case that this belongs to, as the host's tools write it.
     pub ticket: Option<Arc<str>>,
     /// When it started.
     pub started_at: OffsetDateTime,
-    /// When it is over at the latest. At this very time it is over (rule S4).
+    /// When it is over at the latest. At this very time it is over (rule [S4](crate::rules#s4)).
     pub expires_at: OffsetDateTime,
     /// It is over after this time without an acted request.
     pub idle_timeout: Duration,
@@ -50,17 +50,17 @@ pub struct Session {
     pub ended_at: Option<OffsetDateTime>,
     /// Why it ended, if it did.
     pub ended_reason: Option<EndedReason>,
-    /// Where the start came from (rule R18).
+    /// Where the start came from (rule [R18](crate::rules#r18)).
     pub address: Option<IpAddr>,
     /// What the start came with, at most 256 bytes.
     pub user_agent: Option<Arc<str>>,
 }
 
 open_words! {
-    /// Why a session ended (rule S4).
+    /// Why a session ended (rule [S4](crate::rules#s4)).
     ///
     /// A reason that a newer release wrote reads as [`Other`](Self::Other), so that replicas can be updated one by
-    /// one (rule A6).
+    /// one (rule [A6](crate::rules#a6)).
     pub enum EndedReason {
         /// The actor stopped.
         Manual = "manual",
@@ -78,7 +78,7 @@ open_words! {
         SubjectGone = "subject_gone",
         /// The actor started another one.
         Replaced = "replaced",
-        /// The actor took the marker out of the address bar (rule R20).
+        /// The actor took the marker out of the address bar (rule [R20](crate::rules#r20)).
         MarkerRemoved = "marker_removed",
     }
 }
@@ -135,7 +135,7 @@ impl Session {
         self.ended_at.is_none() && now < self.expires_at
     }
 
-    /// Whether it may still be used at `now` (rule S4).
+    /// Whether it may still be used at `now` (rule [S4](crate::rules#s4)).
     #[must_use]
     pub fn is_active(&self, now: OffsetDateTime) -> bool {
         self.ended_at.is_none() && self.due(now).is_none()

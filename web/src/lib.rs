@@ -46,13 +46,25 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `control` | the HTTP API with its OpenAPI document: [`control()`], [module](mod@control) |
-//! | `console` | the admin pages, people, sessions, trail and summary: [`console()`], [module](mod@console) |
-//! | `page` | the banner on acted pages, and the script that keeps the marker: [`page()`], [module](mod@page) |
+//! | `control` | the HTTP API with its OpenAPI document: [`control()`] |
+//! | `console` | the admin pages, people, sessions, trail and summary: [`console()`] |
+//! | `page` | the banner on acted pages, and the script that keeps the marker: [`page()`] |
 //! | `full` | all of them |
 //!
 //! [`Impersonation::admin`]: tower_impersonation::Impersonation::admin
 //! [`Impersonation::signed_in`]: tower_impersonation::Impersonation::signed_in
+#![cfg_attr(
+    not(feature = "control"),
+    doc = "[`control()`]: https://docs.rs/tower-impersonation-web"
+)]
+#![cfg_attr(
+    not(feature = "console"),
+    doc = "[`console()`]: https://docs.rs/tower-impersonation-web"
+)]
+#![cfg_attr(
+    not(feature = "page"),
+    doc = "[`page()`]: https://docs.rs/tower-impersonation-web"
+)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(any(feature = "console", feature = "page"))]
@@ -73,3 +85,8 @@ pub use self::console::console;
 pub use self::control::control;
 #[cfg(feature = "page")]
 pub use self::page::{PageLayer, page};
+
+/// Compiles the example of the README.
+#[cfg(all(doctest, feature = "full"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -1,4 +1,4 @@
-//! Folding: what repeats becomes one event with a count (rule A4).
+//! Folding: what repeats becomes one event with a count (rule [A4](crate::rules#a4)).
 //!
 //! The first of a kind is an event of its own, at once. The others of the same kind are counted, and become one event
 //! when the window, the session or the process ends. [`reads`] are folded by everything that an event says of them,

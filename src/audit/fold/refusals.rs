@@ -27,8 +27,8 @@ struct Kind {
     rule: Option<Cow<'static, str>>,
     address: Option<IpAddr>,
     actor: Option<UserId>,
-    /// Of an actor who is known, whom they asked for: another one is no repetition (rule A3). A caller whom nobody knows
-    /// could ask for anyone.
+    /// Of an actor who is known, whom they asked for: another one is no repetition (rule [A3](crate::rules#a3)). A
+    /// caller whom nobody knows could ask for anyone.
     subject: Option<Subject>,
     session: Option<SessionId>,
 }

@@ -28,8 +28,8 @@ use crate::{
 ///
 /// # What a reader of the file has to know
 ///
-/// - A start stands in the file *before* its session exists (rule A1). If the store then refuses or the process dies,
-///   the file holds a start without a session.
+/// - A start stands in the file *before* its session exists (rule [A1](crate::rules#a1)). If the store then refuses or
+///   the process dies, the file holds a start without a session.
 /// - A line that a crash has cut off was never acknowledged. It is left as it is and closed with a line break, so that
 ///   what follows stays readable.
 /// - After a failed write the same event may stand there twice, with the same [`key`](AuditEvent::key).
@@ -37,8 +37,8 @@ use crate::{
 /// # Rotation
 ///
 /// Before each write the sink looks at its path. When the file there is another one, or none, it opens the path again
-/// and creates the file if it has to; a symbolic link that points elsewhere counts as well (rule A5). So logrotate
-/// needs no script:
+/// and creates the file if it has to; a symbolic link that points elsewhere counts as well (rule
+/// [A5](crate::rules#a5)). So logrotate needs no script:
 ///
 /// ```text
 /// /var/log/shop/audit.jsonl {

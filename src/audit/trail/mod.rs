@@ -5,7 +5,8 @@
 //! while there is something to write; if its runtime goes away, its events go back into the queue for the next one.
 //!
 //! Refusals come from anyone, so they have slots and a lane of their own, and each write takes only a few of them: no
-//! flood of refusals delays an acted request's intent by more than one write, or refuses it (rule A4).
+//! flood of refusals delays an acted request's intent by more than one write, or refuses it (rule
+//! [A4](crate::rules#a4)).
 
 mod queue;
 mod writer;
@@ -192,7 +193,7 @@ impl Trail {
         &*self.shared.clock
     }
 
-    /// Records `event` and waits until it is durable (rule A1).
+    /// Records `event` and waits until it is durable (rule [A1](crate::rules#a1)).
     ///
     /// # Cancel safety
     ///
@@ -204,7 +205,7 @@ impl Trail {
     }
 
     /// Records `event` without waiting for a slot: ends and what follows from them must not get lost
-    /// because the queue is full (rule S5).
+    /// because the queue is full (rule [S5](crate::rules#s5)).
     pub(crate) fn record(&self, event: AuditEvent) {
         let slot = self.shared.try_slot();
         self.shared.push(Entry::new(Lane::Acted, event, slot));
@@ -223,7 +224,7 @@ impl Trail {
     }
 
     /// Records a refusal: as an event of its own, in a folded one, or, when the refusals' lane is full, as one more in
-    /// the count of its rule (rule A4).
+    /// the count of its rule (rule [A4](crate::rules#a4)).
     pub(crate) fn record_refusal(&self, mut event: AuditEvent) {
         event.cut();
         let shared = &self.shared;
@@ -252,7 +253,7 @@ impl Trail {
         }
     }
 
-    /// Room for `N` events, waiting for it as long as the trail may take (rule A4).
+    /// Room for `N` events, waiting for it as long as the trail may take (rule [A4](crate::rules#a4)).
     pub(super) async fn slots<const N: usize>(&self) -> Result<[Slot; N], TrailError> {
         let permits = u32::try_from(N).unwrap_or(u32::MAX);
         let permit = match self.shared.slots.try_acquire_many(permits) {
@@ -285,7 +286,7 @@ impl Trail {
         self.shared.push(Entry::new(Lane::Acted, event, Some(slot)));
     }
 
-    /// Counts a read that went well: as an event of its own, or in a folded one (rule A4).
+    /// Counts a read that went well: as an event of its own, or in a folded one (rule [A4](crate::rules#a4)).
     pub(super) fn read(&self, read: &Read<'_>, slot: Slot) {
         let (closed, start_ticking) = {
             let mut folds = self.shared.folds();

@@ -1,7 +1,8 @@
 //! What waits to be written, and the room for it.
 //!
 //! There are two lanes, so that nobody waits behind what anyone can cause: one for acted requests and sessions, one for
-//! refusals (rule A4). Each keeps its order; within one write, events stand in the order in which they were recorded.
+//! refusals (rule [A4](crate::rules#a4)). Each keeps its order; within one write, events stand in the order in which
+//! they were recorded.
 
 use std::{
     borrow::Cow,

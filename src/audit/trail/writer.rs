@@ -12,7 +12,8 @@ use crate::{host::guarded, words::AuditEvent};
 
 /// The most events in one write.
 pub(crate) const MAX_BATCH: usize = 1_000;
-/// The most refusals among them. An intent that comes while they are written waits for no more than these (rule A4).
+/// The most refusals among them. An intent that comes while they are written waits for no more than these (rule
+/// [A4](crate::rules#a4)).
 pub(crate) const MAX_REFUSALS: usize = 50;
 /// After this many failures in a row, waiters learn that the trail is unavailable.
 const PATIENCE: usize = 3;

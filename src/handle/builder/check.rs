@@ -170,7 +170,7 @@ impl Builder {
         Ok(())
     }
 
-    /// How handlers see the subject (rule R14).
+    /// How handlers see the subject (rule [R14](crate::rules#r14)).
     pub(super) fn check_handlers(&self) -> Result<(), ConfigError> {
         let all = &self.host.assume;
         if all.is_empty() && !self.host.handlers_read {

@@ -1,4 +1,4 @@
-//! How handlers see the subject (rule R14). One of these has to be called.
+//! How handlers see the subject (rule [R14](crate::rules#r14)). One of these has to be called.
 
 use std::future::Future;
 
@@ -15,12 +15,12 @@ use crate::{
 /// A required decision: without one, handlers would show the actor's data below the subject's name, and
 /// [`build`](Self::build) fails. Several can be made, for several types and headers.
 ///
-/// On an acted request all of it is loaded first, and then changed at once, before the handler runs. An error, a panic or
-/// a time-out refuses the request with 503 (rule R13).
+/// On an acted request all of it is loaded first, and then changed at once, before the handler runs. An error, a panic
+/// or a time-out refuses the request with 503 (rule [R13](crate::rules#r13)).
 ///
 /// What is replaced has to be on the request: if it is not, handlers look elsewhere for their user. Such a request is
 /// refused with 503, and the log names the type or the header that is missing. So is one that has an `Arc<T>` or an
-/// `Option<T>` where `T` is assumed. Only where nobody is signed in but by an acting [token](crate::token) there is
+/// `Option<T>` where `T` is assumed. Only where nobody is signed in but by an acting token (feature `jwt`) is there
 /// nothing to replace, and the value is put there.
 ///
 /// [`protect`](Self::protect) the routes that hand out credentials, such as an API's `GET /user` that answers with a
@@ -172,8 +172,8 @@ impl Builder {
         self.assuming(Assume::new_value("assume_new", load))
     }
 
-    /// Nothing is replaced: every handler looks at [`ActingAs`] by itself, or at
-    /// [`Effective`](crate::extract::Effective) in axum.
+    /// Replaces nothing: every handler reads [`ActingAs`] itself, or with axum the extractor `Effective` (feature
+    /// `axum`).
     ///
     /// What authentication left in the extensions, and every cookie and token on the request, is still the actor's. A
     /// handler that does not look shows the actor's data.

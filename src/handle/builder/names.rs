@@ -3,7 +3,7 @@
 pub(super) use crate::request::{RESERVED, RESERVED_PREFIXES};
 
 /// What the queries of the control API and of the console are made of: a marker of such a name would be taken out of
-/// them, as out of every request (rule R9).
+/// them, as out of every request (rule [R9](crate::rules#r9)).
 pub(super) const OWN_PARAMETERS: &[&str] = &[
     "above",
     "admin_user_id",
@@ -26,7 +26,8 @@ pub(super) const OWN_PARAMETERS: &[&str] = &[
     "week",
 ];
 
-/// What `assume_header` must not touch: it carries the request itself, or decides what the request may do (rule R10).
+/// What `assume_header` must not touch: it carries the request itself, or decides what the request may do (rule
+/// [R10](crate::rules#r10)).
 pub(super) const CARRIES_THE_REQUEST: &[&str] = &[
     "connection",
     "content-encoding",

@@ -1,4 +1,5 @@
-//! S4, S6: touches and updates, which change active sessions only and never undo anything.
+//! [S4](crate::rules#s4), [S6](crate::rules#s6): touches and updates, which change active sessions only and never undo
+//! anything.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! S3: how many starts an actor has in an hour, counted in the store.
+//! [S3](crate::rules#s3): how many starts an actor has in an hour, counted in the store.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! S4: when a session is over, what a sweep finds due, and that an end is final.
+//! [S4](crate::rules#s4): when a session is over, what a sweep finds due, and that an end is final.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -1,4 +1,4 @@
-//! S9: what changes is heard of.
+//! [S9](crate::rules#s9): what changes is heard of.
 
 use std::{sync::Arc, time::Duration};
 

@@ -1,4 +1,4 @@
-//! S7: every field comes back, by the id and by the pair of actor and subject.
+//! [S7](crate::rules#s7): every field comes back, by the id and by the pair of actor and subject.
 
 use std::{net::IpAddr, time::Duration};
 

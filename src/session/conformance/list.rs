@@ -1,4 +1,4 @@
-//! S7: lists by each filter, in pages, and cursors that visit each session once.
+//! [S7](crate::rules#s7): lists by each filter, in pages, and cursors that visit each session once.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! S2: how many sessions an actor may have, one for each subject, also when all starts come at once.
+//! [S2](crate::rules#s2): how many sessions an actor may have, one for each subject, also when all starts come at once.
 
 use std::{collections::HashSet, time::Duration};
 

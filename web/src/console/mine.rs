@@ -201,7 +201,7 @@ impl Visit {
         })
     }
 
-    /// What a change would be granted now (rule S6).
+    /// What a change would be granted now (rule [S6](tower_impersonation::rules#s6)).
     async fn changes(&self, admin: &Admin<'_>, session: &Session, chosen: &str) -> Option<Offer> {
         let now = self.impersonation.now().ok()?;
         let (grant, _) = admin.could_start(&session.subject).await.ok()??;

@@ -19,15 +19,16 @@
 //! | `GET /summary?week=2026-W47` | each admin's starts, time, subjects, refusals and writes in a week |
 //! | `GET /events` | server-sent events for the script |
 //!
-//! 1. Every page is for admins, but for one's own sessions, which anyone who has one may see and stop (rule S5).
-//!    Others' sessions and events need the [`Rights`] that the HTTP API asks for.
+//! 1. Every page is for admins, but for one's own sessions, which anyone who has one may see and stop (rule
+//!    [S5](tower_impersonation::rules#s5)). Others' sessions and events need the [`Rights`] that the HTTP API asks for.
 //! 2. Refusals are pages as well, with the status and the [`Rejection`] that the HTTP API answers with. A refused start
 //!    comes back with everything that was typed.
 //! 3. A start asks the checker and the directory when its page is opened: whom one may not act as is refused there.
 //! 4. Forms that another site sends are refused (the scheme of `tower_http::csrf`). Nothing is ever changed by `GET`.
 //! 5. Pages carry a `Content-Security-Policy` of their own without anything inline, and are not kept by anyone.
 //! 6. The trail shows ids, not names: what is evidence does not change when someone is renamed, and a refused try shows
-//!    nothing of whom it was about (rule R7). Elsewhere the directory's names are shown, and ids where it fails.
+//!    nothing of whom it was about (rule [R7](tower_impersonation::rules#r7)). Elsewhere the directory's names are
+//!    shown, and ids where it fails.
 //! 7. Times are in UTC.
 //!
 //! ```

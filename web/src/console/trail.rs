@@ -1,4 +1,4 @@
-//! The trail, which is read on the record (rule A7).
+//! The trail, which is read on the record (rule [A7](tower_impersonation::rules#a7)).
 
 use std::collections::HashSet;
 

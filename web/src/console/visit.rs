@@ -66,7 +66,8 @@ impl Visit {
         self.impersonation.admin(&self.call.parts).await
     }
 
-    /// Whoever looks, who may have been an admin only when the session started (rule S5).
+    /// Whoever looks, who may have been an admin only when the session started (rule
+    /// [S5](tower_impersonation::rules#s5)).
     pub(super) async fn signed_in(&self) -> Result<SignedIn<'_>, Rejection> {
         let parts = &self.call.parts;
         if parts.extensions.get::<ActingAs>().is_some() {

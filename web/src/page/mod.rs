@@ -34,7 +34,7 @@
 //!    plain HTML; only `form-action`, `sandbox` and a `<base>` on another host can keep its button from working.
 //! 8. Style and script need [`Builder::control_path`], and the button a session. Without them
 //!    the way out is a link to the same page without the marker. What serves the two files there is
-//!    [`control()`](crate::control()), or [`assets`] where the HTTP API is not wanted.
+//!    `control()`, with the feature of that name, or [`assets`] where the HTTP API is not wanted.
 //!
 //! A page whose charset is declared by nothing but a `<meta>` should have it early: the two tags come before it.
 //!
