@@ -16,7 +16,10 @@
 use std::{borrow::Cow, iter, mem};
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Uri, header::CONNECTION, request::Parts, uri::PathAndQuery,
+    HeaderMap, HeaderName, HeaderValue, Uri,
+    header::{CONNECTION, Entry, REFERER},
+    request::Parts,
+    uri::PathAndQuery,
 };
 use memchr::memmem;
 
@@ -187,6 +190,39 @@ impl Sources {
         if let Some(uri) = original_uri_mut(&mut parts.extensions) {
             self.strip_query(uri);
         }
+        self.strip_referers(&mut parts.headers);
+    }
+
+    /// The page that sent the request may have a marker of its own. One whose marker cannot be taken out is not named
+    /// at all.
+    fn strip_referers(&self, headers: &mut HeaderMap) {
+        let Some(name) = &self.query else { return };
+        let marked = |value: &HeaderValue| {
+            let (_, query) = split_query(value.as_bytes());
+            query.is_some_and(|query| name.may_be_in(&String::from_utf8_lossy(query)))
+        };
+        if !headers.get_all(REFERER).iter().any(marked) {
+            return;
+        }
+        let Entry::Occupied(entry) = headers.entry(REFERER) else {
+            return;
+        };
+        let referers: Vec<HeaderValue> = entry.remove_entry_mult().1.collect();
+        for referer in referers {
+            if !marked(&referer) {
+                headers.append(REFERER, referer);
+                continue;
+            }
+            let (page, query) = split_query(referer.as_bytes());
+            let page = std::str::from_utf8(page);
+            let query = std::str::from_utf8(query.unwrap_or_default());
+            if let (Ok(page), Ok(query)) = (page, query) {
+                let kept: Vec<&str> = pairs(query).filter(|pair| !name.is_key_of(pair)).collect();
+                let separator = if kept.is_empty() { "" } else { "?" };
+                let page = format!("{page}{separator}{}", kept.join("&"));
+                headers.extend(HeaderValue::try_from(page).map(|page| (REFERER, page)));
+            }
+        }
     }
 
     /// Whether the inner service could take it for a word of ours. A client may send what only we say, and what another
@@ -316,6 +352,14 @@ impl QueryName {
         form_urlencoded::parse(key.as_bytes())
             .next()
             .is_some_and(|(key, _)| key == self.name)
+    }
+}
+
+/// A URL before its query, and the query.
+fn split_query(url: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match memchr::memchr(b'?', url) {
+        Some(at) => (&url[..at], Some(&url[at + 1..])),
+        None => (url, None),
     }
 }
 

@@ -577,6 +577,39 @@ fn r9_every_header_of_the_family_is_taken_out_and_no_other() {
     assert_eq!(left, expected);
 }
 
+#[test]
+fn r9_the_page_that_sent_the_request_is_named_without_its_marker() {
+    let cases: [(&[u8], Option<&[u8]>); 8] = [
+        (
+            b"https://shop.example/orders?as=7",
+            Some(b"https://shop.example/orders"),
+        ),
+        (
+            b"https://shop.example/o?x=1&%61s=7&y=2",
+            Some(b"https://shop.example/o?x=1&y=2"),
+        ),
+        (
+            b"https://shop.example/o?has=7",
+            Some(b"https://shop.example/o?has=7"),
+        ),
+        (b"https://shop.example/as", Some(b"https://shop.example/as")),
+        (
+            b"https://shop.example/\xff?x=1",
+            Some(b"https://shop.example/\xff?x=1"),
+        ),
+        // A marker that cannot be taken out of what surrounds it.
+        (b"https://shop.example/\xff?as=7", None),
+        (b"https://shop.example/o?as=7&x=\xff", None),
+        (b"?as=7", Some(b"")),
+    ];
+    for (sent, seen) in cases {
+        let mut headers = headers(&[("referer", sent)]);
+        strip(&sources(), &mut uri("q=1"), &mut headers);
+        let left = headers.get("referer").map(HeaderValue::as_bytes);
+        assert_eq!(left, seen, "{}", String::from_utf8_lossy(sent));
+    }
+}
+
 /// One `key=value` of a query in any spelling, markers among them.
 fn pair() -> impl Strategy<Value = String> {
     let odd = "[as%67153+=;?/é~.-]{0,6}";
