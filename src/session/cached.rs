@@ -30,8 +30,8 @@ use crate::words::{
 /// - A session that ends through this store is forgotten at once, and so is one of which the store hears that another
 ///   replica ended it ([`SessionStore::subscribe`]).
 /// - For changes that the store does not hear of, `keep` bounds how long an ended session can still pass for active.
-/// - While the store does not hear of changes ([`SessionStore::hears_all`]), no kept answer is used and none is kept (rule
-///   [S9](crate::rules#s9)).
+/// - While the store does not hear of changes ([`SessionStore::hears_all`]), no kept answer is used and none is
+///   kept (rule [S9](crate::rules#s9)).
 ///
 /// ```
 /// use std::time::Duration;

@@ -14,8 +14,8 @@ use crate::words::SessionId;
 /// Changes that may wait for a slow reader.
 const MOST_WAITING: usize = 256;
 
-/// How many starts and ends are remembered, so that each is passed on once: a store may report its own change and then hear of
-/// it again from the database.
+/// How many starts and ends are remembered, so that each is passed on once: a store may report its own change and
+/// then hear of it again from the database.
 const REMEMBERED: usize = 1_000;
 
 /// Changes of sessions as they happen, on this replica and on others. From

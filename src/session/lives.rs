@@ -1,12 +1,12 @@
 //! What this process knows of the sessions that act through it: when they were last seen, and whether they have ended.
 //!
-//! Each session that acts here has one [`Live`], which its requests, its streams and its handlers share. It is made by the first
-//! acted request, after a look-up in the store, and two races could lose an end:
+//! Each session that acts here has one [`Live`], which its requests, its streams and its handlers share. It is made
+//! by the first acted request, after a look-up in the store, and two races could lose an end:
 //!
-//! 1. The session ends *while it is looked up*. [`Lives::before`] is asked first, and counts ends; if the count has moved
-//!    when the entry is made, the store is asked again.
-//! 2. A change *gets lost* on its way here. The store says so ([`SessionChange::Unknown`]), and the next sweep asks it about
-//!    every session that acts here ([`Lives::unsure`]).
+//! 1. The session ends *while it is looked up*. [`Lives::before`] is asked first, and counts ends; if the count has
+//!    moved when the entry is made, the store is asked again.
+//! 2. A change *gets lost* on its way here. The store says so ([`SessionChange::Unknown`]), and the next sweep asks
+//!    it about every session that acts here ([`Lives::unsure`]).
 //!
 //! A session that was asked to end stays refused until the store has ended it ([`Lives::refuse`], rule
 //! [S5](crate::rules#s5)), whatever a later look-up says.
@@ -50,8 +50,8 @@ impl Lives {
 
     /// The entry of a session that was looked up, and whether it is sure to hear of the session's end.
     ///
-    /// It is not if the entry is new and something has ended since `before`: that may have been this session, and the report
-    /// came before there was an entry. Then the store has to be asked again.
+    /// It is not if the entry is new and something has ended since `before`: that may have been this session, and
+    /// the report came before there was an entry. Then the store has to be asked again.
     pub(crate) fn of(&self, session: &Session, before: Before) -> (Arc<Live>, bool) {
         let by_id = self.by_id.pin();
         if let Some(live) = by_id.get(&session.id) {

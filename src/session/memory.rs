@@ -20,8 +20,8 @@ use crate::words::{BoxError, EndedReason, Map, Session, SessionId, Subject, User
 
 /// Sessions in memory, for one process, gone when it ends. Clones share them.
 ///
-/// Looking up an active session takes no lock. The newest 10,000 ended sessions are kept for lists; change the number with
-/// [`with_history`](Self::with_history).
+/// Looking up an active session takes no lock. The newest 10,000 ended sessions are kept for lists; change the
+/// number with [`with_history`](Self::with_history).
 ///
 /// ```
 /// use tower_impersonation::session::MemorySessions;

@@ -8,8 +8,8 @@
 //! | [`Cached`] | keeps the answers of a slower store |
 //! | [`SessionFeed`] | what happens to sessions, as it happens |
 //!
-//! SQLite and PostgreSQL are in `tower-impersonation-sqlx`. To write your own store, implement the trait and run the suite
-//! in `conformance` (the feature of that name), which every store here passes too:
+//! SQLite and PostgreSQL are in `tower-impersonation-sqlx`. To write your own store, implement the trait and run
+//! the suite in `conformance` (the feature of that name), which every store here passes too:
 //!
 //! ```
 //! # #[cfg(feature = "conformance")]

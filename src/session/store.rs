@@ -86,18 +86,20 @@ pub struct SessionUpdate {
 
 /// Keeps sessions.
 ///
-/// Each method is one atomic step. Times come from the caller, so that everything in a process agrees on them. A session past
-/// its end is not active, whether or not anyone has ended it yet.
+/// Each method is one atomic step. Times come from the caller, so that everything in a process agrees on them. A
+/// session past its end is not active, whether or not anyone has ended it yet.
 ///
 /// # Writing a store
 ///
 /// 1. Put the check and the insert of [`start`](Self::start) into one transaction, and let [`Limits::admit`] decide: a
 ///    hundred parallel starts must leave one session.
-/// 2. Report every change to the listeners of [`subscribe`](Self::subscribe), including changes that other replicas make.
-/// 3. If changes can get lost, say so with [`SessionChange::Unknown`], and with [`hears_all`](Self::hears_all) while they do.
+/// 2. Report every change to the listeners of [`subscribe`](Self::subscribe), including changes that other replicas
+///    make.
+/// 3. If changes can get lost, say so with [`SessionChange::Unknown`], and with [`hears_all`](Self::hears_all)
+///    while they do.
 /// 4. A store that outlives its process also implements [`unconfirmed_ends`](Self::unconfirmed_ends) and
-///    [`confirm_ends`](Self::confirm_ends), so that no end stays without its event, and [`spend`](Self::spend) if acting
-///    tokens are to be refreshed.
+///    [`confirm_ends`](Self::confirm_ends), so that no end stays without its event, and [`spend`](Self::spend) if
+///    acting tokens are to be refreshed.
 /// 5. Run the suite in `conformance` against it.
 ///
 /// # Cancel safety
@@ -105,8 +107,8 @@ pub struct SessionUpdate {
 /// A future that is dropped has either done its step or nothing.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
-    /// Whether [`start`](Self::start) would be admitted now. A cheap preview that promises nothing: it only spares the trail
-    /// the event of a start that would be refused.
+    /// Whether [`start`](Self::start) would be admitted now. A cheap preview that promises nothing: it only spares
+    /// the trail the event of a start that would be refused.
     async fn check(
         &self,
         session: &Session,
@@ -122,9 +124,9 @@ pub trait SessionStore: Send + Sync + 'static {
     /// whole trail, and that was told so. Then there is never a session without its event, nor an event without its
     /// session. The ends of sessions that it ends are recorded too, as by [`end_recorded`](Self::end_recorded).
     ///
-    /// Default: `None`, which means that this store cannot, and has done nothing. The caller then writes the event first and
-    /// calls [`start`](Self::start) after it (rule [A1](crate::rules#a1)). A store whose connections are limited must
-    /// not wait here for the trail's writer, which may wait for one of them.
+    /// Default: `None`, which means that this store cannot, and has done nothing. The caller then writes the event
+    /// first and calls [`start`](Self::start) after it (rule [A1](crate::rules#a1)). A store whose connections are
+    /// limited must not wait here for the trail's writer, which may wait for one of them.
     async fn start_recorded(
         &self,
         session: &Session,
@@ -144,7 +146,8 @@ pub trait SessionStore: Send + Sync + 'static {
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError>;
 
-    /// The same, if the answer is known without waiting. `None` means: ask [`active`](Self::active). Default: always `None`.
+    /// The same, if the answer is known without waiting. `None` means: ask [`active`](Self::active). Default:
+    /// always `None`.
     fn peek(&self, actor: &UserId, subject: &Subject, now: OffsetDateTime) -> Option<Arc<Session>> {
         let _ = (actor, subject, now);
         None
@@ -186,8 +189,8 @@ pub trait SessionStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, BoxError>;
 
-    /// Sessions that ended before `before` and whose end is not confirmed to be in the trail: the process that ended them
-    /// died, or someone ended them by hand. At most `limit`, oldest first.
+    /// Sessions that ended before `before` and whose end is not confirmed to be in the trail: the process that
+    /// ended them died, or someone ended them by hand. At most `limit`, oldest first.
     ///
     /// The caller writes their events, repeatedly if need be (it is the same event each time), and confirms them with
     /// [`confirm_ends`](Self::confirm_ends). Default: none, right for a store that does not outlive its process.
@@ -206,8 +209,8 @@ pub trait SessionStore: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Spends one of the session's refresh tokens, by its id. `false` if it has been spent before, which means that someone
-    /// else has it too. Remember spent tokens at least as long as their session is active.
+    /// Spends one of the session's refresh tokens, by its id. `false` if it has been spent before, which means that
+    /// someone else has it too. Remember spent tokens at least as long as their session is active.
     ///
     /// Default: an error, because a store that does not remember spent tokens must not refresh any.
     async fn spend(&self, id: SessionId, token: Uuid) -> Result<bool, BoxError> {

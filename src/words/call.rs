@@ -11,8 +11,8 @@ use super::{
     session::{EndedReason, Session, SessionId},
 };
 
-/// Who ended or changed a session, and with which call. All fields are empty if nobody did, for example when its lifetime
-/// was over.
+/// Who ended or changed a session, and with which call. All fields are empty if nobody did, for example when its
+/// lifetime was over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Call {

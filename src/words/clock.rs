@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 /// Reads the time and waits for it to pass.
 ///
-/// Everything in this crate that expires, waits or is stamped asks one `Clock`, so a test can move time by hand with
-/// [`ManualClock`]. If the clock fails, whatever depends on it is refused (rule [R13](crate::rules#r13)); no error is ever
-/// mapped to a default time.
+/// Everything in this crate that expires, waits or is stamped asks one `Clock`, so a test can move time by hand
+/// with [`ManualClock`]. If the clock fails, whatever depends on it is refused (rule [R13](crate::rules#r13)); no
+/// error is ever mapped to a default time.
 ///
 /// ```
 /// use tower_impersonation::clock::{Clock, SystemClock};

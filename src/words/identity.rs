@@ -53,8 +53,8 @@ pub enum InvalidUserId {
 
 /// How much a person may do, as one number. You choose the numbers.
 ///
-/// An actor may act only as subjects of *strictly* lower rank (rule [S1](crate::rules#s1)), so two admins of the same rank
-/// cannot act as each other.
+/// An actor may act only as subjects of *strictly* lower rank (rule [S1](crate::rules#s1)), so two admins of the
+/// same rank cannot act as each other.
 ///
 /// ```
 /// use tower_impersonation::Rank;
@@ -183,8 +183,8 @@ impl UserId {
     /// # Ok::<(), tower_impersonation::InvalidUserId>(())
     /// ```
     ///
-    /// Some types read several texts as one value (`042`, `+42`). The directory then answers with another id than it was
-    /// asked for, and that answer counts as "no such user" (rule [R8](crate::rules#r8)).
+    /// Some types read several texts as one value (`042`, `+42`). The directory then answers with another id than
+    /// it was asked for, and that answer counts as "no such user" (rule [R8](crate::rules#r8)).
     ///
     /// # Errors
     ///
