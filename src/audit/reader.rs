@@ -137,7 +137,7 @@ pub struct TrailFilter {
     pub name: Option<EventName>,
     /// Events of this actor: for an end, the session's actor, and not who ended it.
     pub actor: Option<UserId>,
-    /// Events about this subject. Readings of the trail have no subject.
+    /// Events about this subject. Readings of the trail are about nobody.
     pub subject: Option<Subject>,
     /// Events about this kind of subject.
     pub kind: Option<SubjectKind>,
