@@ -38,8 +38,8 @@
 //! # Around the router, or in it
 //!
 //! `Router::layer(impersonation.layer())` is the short way. It costs about a thousand instructions and three
-//! allocations per request, as every layer that is put there does. Around the router costs none of that;
-//! authentication that is an axum middleware takes it as it is:
+//! allocations per request, as every layer there does. Around the router the layer costs none of that, and
+//! authentication written as an axum middleware goes around it unchanged:
 //!
 //! ```no_run
 //! use std::net::SocketAddr;
@@ -77,7 +77,7 @@ use crate::{
     words::{ActingAs, UserId},
 };
 
-/// A host's own type for the user of a request.
+/// Your own type for the user of a request.
 ///
 /// ```
 /// use tower_impersonation::{UserId, extract::Principal};
@@ -130,7 +130,7 @@ pub struct Effective<U> {
 #[derive(Debug, Clone, Copy)]
 pub struct NotActing;
 
-/// A handler wanted [`ActingAs`] on a request that is not acted.
+/// A handler asked for [`ActingAs`] on a request that is not acted.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error(
     "the request is not acted: extract `Option<ActingAs>` where it need not be, and put \
@@ -138,7 +138,7 @@ pub struct NotActing;
 )]
 pub struct MissingActingAs;
 
-/// A handler wanted an [`Effective`] user where there is none.
+/// A handler asked for an [`Effective`] user where there is none.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "no `{}` in the request's extensions: is the authentication layer outside of this route, and does \
@@ -174,8 +174,7 @@ impl<U: Principal> Effective<U> {
         &self.user
     }
 
-    /// The person accountable: the actor of an acted request, else the caller. For the host's own records of
-    /// who did what.
+    /// The person accountable: the actor of an acted request, else the caller. For your own records of who did what.
     #[must_use]
     pub fn accountable(&self) -> UserId {
         match &self.acting_as {

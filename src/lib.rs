@@ -1,9 +1,9 @@
 //! Impersonation middleware for any [tower](https://docs.rs/tower)-based server: support staff see what a customer
 //! sees, on the record, for as long as there is a reason.
 //!
-//! A request is acted if and only if it says so (`/orders?as=42`, or the header `Act-As: 42`), the admin may act as that
-//! user, **and** the trail has recorded it. The admin's own login is never touched: there is no session to swap and
-//! nothing to restore.
+//! A request is acted if and only if it says so (`/orders?as=42`, or the header `Act-As: 42`), the admin may act as
+//! that user, **and** the trail has recorded it. The admin's own login is never touched: there is no session to
+//! swap and nothing to restore.
 //!
 //! ```
 //! use tower_impersonation::{
@@ -78,8 +78,9 @@
 //! | a header or a cookie that they read themselves | [`assume_header`](Builder::assume_header) |
 //! | [`ActingAs`], all of them | [`handlers_read_acting_as`](Builder::handlers_read_acting_as) |
 //!
-//! What you replace must be on the request. If it is not, your handlers look elsewhere for their user, so the request is
-//! refused with 503. Authentication that runs *inside* this layer reads a credential: replace that credential.
+//! What you replace must be on the request. If it is not, your handlers look elsewhere for their user, so the
+//! request is refused with 503. Authentication that runs *inside* this layer reads a credential: replace that
+//! credential.
 //!
 //! # Features
 //!

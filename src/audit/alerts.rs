@@ -1,4 +1,4 @@
-//! [`Alerts`]: rules over the trail that call the host.
+//! [`Alerts`]: rules over the trail that call host code.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -14,14 +14,14 @@ use time::OffsetDateTime;
 use super::{AuditSink, summaries::is_refusal};
 use crate::words::{AuditEvent, BoxError, EventName, Subject, UserId};
 
-/// At most this many actors are watched at once, for each rule: the one that was seen longest ago is forgotten.
+/// How many actors each rule watches at once; the one seen longest ago is forgotten.
 const MOST_WATCHED: usize = 10_000;
 
-/// A sink around another one, which calls the host when a rule over the events strikes.
+/// A sink around another one, which calls your hook when a rule over the events matches.
 ///
-/// Each rule counts by actor, in a window that slides with the events' own times, and calls once per window, however
-/// often it strikes within it. The hook is called after the events are durable. It must not block: have it send into a
-/// channel or spawn a task.
+/// Each rule counts by actor, in a window that slides with the events' own times, and calls the hook once per
+/// window, no matter how often it matches within it. The hook is called after the events are durable. It must not
+/// block: have it send into a channel or spawn a task.
 ///
 /// Refusals that repeat are folded (rule [A4](crate::rules#a4)). They count in full, but only when their window is
 /// over: the alert may come [`fold_reads`](crate::Builder::fold_reads) later than the refusal.
@@ -45,7 +45,7 @@ pub struct Alerts<S> {
     seen: Mutex<Seen>,
 }
 
-/// Something that somebody should look at.
+/// Something that a person should look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Alert {
@@ -83,14 +83,14 @@ struct Seen {
 #[derive(Default)]
 struct Window {
     events: VecDeque<(OffsetDateTime, Option<Subject>)>,
-    /// Nothing more is called for until then.
+    /// Until then the rule stays silent.
     silent_until: Option<OffsetDateTime>,
 }
 
 // === impl Alerts ===
 
 impl<S: AuditSink> Alerts<S> {
-    /// Writes to `sink`, and calls `hook` when a rule strikes. There is no rule yet.
+    /// Writes to `sink`, and calls `hook` when a rule matches. Add rules with the methods below.
     ///
     /// A hook that panics is logged; the events stay written.
     pub fn new(sink: S, hook: impl Fn(Alert) + Send + Sync + 'static) -> Self {
@@ -103,26 +103,26 @@ impl<S: AuditSink> Alerts<S> {
         }
     }
 
-    /// This many refused attempts of one actor within the window.
+    /// Alerts on this many refused attempts of one actor within the window.
     #[must_use]
     pub fn refusals(self, count: usize, window: Duration) -> Self {
         self.rule(AlertRule::Refusals, count, window)
     }
 
-    /// This many starts of one actor within the window.
+    /// Alerts on this many starts of one actor within the window.
     #[must_use]
     pub fn starts(self, count: usize, window: Duration) -> Self {
         self.rule(AlertRule::Starts, count, window)
     }
 
-    /// This many different subjects of one actor's starts within the window.
+    /// Alerts when one actor's starts within the window have this many different subjects.
     #[must_use]
     pub fn subjects(self, count: usize, window: Duration) -> Self {
         self.rule(AlertRule::Subjects, count, window)
     }
 
-    /// A start before the hour `from` or from the hour `to` on, in UTC; from 22 to 6 is overnight. It calls once per
-    /// actor and hour.
+    /// Alerts on a start before the hour `from` or at the hour `to` or later, in UTC; `outside_hours(22, 6)` allows
+    /// the night. Once per actor and hour.
     #[must_use]
     pub fn outside_hours(mut self, from: u8, to: u8) -> Self {
         self.hours = Some((from, to));

@@ -1,8 +1,9 @@
 //! [`RequestFacts`]: what the trail wants to know of an acted request.
 //!
 //! A fact is named in four places, all in this file, and each takes the struct apart without `..`: a new fact that
-//! one of them forgets does not compile. What [`describe`](RequestFacts::describe) writes, reads of the same kind must
-//! share before they are folded into one event ([`fold_hash`](RequestFacts::fold_hash), [`is_like`](RequestFacts::is_like)).
+//! one of them forgets does not compile. What [`describe`](RequestFacts::describe) writes, reads of the same kind
+//! must share before they are folded into one event ([`fold_hash`](RequestFacts::fold_hash),
+//! [`is_like`](RequestFacts::is_like)).
 
 use std::{hash::BuildHasher, net::IpAddr, sync::Arc};
 

@@ -1,4 +1,15 @@
 //! [`RequestGuard`]: one outcome for every acted request, whatever becomes of it (rule [A2](crate::rules#a2)).
+//!
+//! | what happens | outcome |
+//! | --- | --- |
+//! | the handler answers | `completed`, with the status; reads may be folded |
+//! | the handler panics, or its service fails | `failed`; the panic continues |
+//! | the future is dropped: the client went away | `cancelled` |
+//! | the intent cannot be written, or the session ends before the handler runs | `refused` |
+//! | the process dies | none: an intent without an outcome is unknown, never a success |
+//!
+//! The guard takes room in the queue for the outcome before the handler runs, so recording it never waits and never
+//! fails.
 
 use http::StatusCode;
 use uuid::Uuid;
@@ -24,7 +35,8 @@ pub(crate) struct RequestGuard {
 // === impl RequestGuard ===
 
 impl RequestGuard {
-    /// Begins to guard a request that changes nothing: its outcome is recorded behind.
+    /// Begins to guard a request that changes nothing. Nothing is written before; its outcome is recorded in the
+    /// background.
     pub(crate) async fn read(trail: &Trail, facts: RequestFacts) -> Result<Self, TrailError> {
         let [slot] = trail.slots().await?;
         Ok(Self {

@@ -1,4 +1,4 @@
-//! [`Summary`]: what each admin did in a time.
+//! [`Summary`]: what each admin did within a time.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -11,9 +11,9 @@ use time::OffsetDateTime;
 use super::TrailFilter;
 use crate::words::{AuditEvent, EventName, Outcome, SessionId, Subject, UserId};
 
-/// What an admin did in a time, from the trail.
+/// What one admin did within a time, counted from the trail.
 ///
-/// A reader that groups by itself makes them with [`new`](Self::new) and sets the numbers:
+/// A reader that groups in its database makes them with [`new`](Self::new) and sets the numbers:
 ///
 /// ```
 /// use tower_impersonation::audit::Summary;
@@ -30,7 +30,7 @@ pub struct Summary {
     pub actor: UserId,
     /// Sessions started.
     pub starts: u64,
-    /// Time in sessions, in whole seconds.
+    /// Time spent in sessions, in whole seconds.
     pub seconds: u64,
     /// Different subjects of sessions.
     pub subjects: u64,
@@ -40,7 +40,7 @@ pub struct Summary {
     pub writes: u64,
 }
 
-/// Which time to sum up, and whose.
+/// Which time to sum up, and for which actor.
 ///
 /// ```
 /// use std::time::Duration;
@@ -69,8 +69,8 @@ pub struct SummaryFilter {
     pub now: OffsetDateTime,
 }
 
-/// Collects [`Summary`] from events in any order. What [`TrailReader::summaries`](super::TrailReader::summaries) does
-/// where a reader does not group by itself, and what such a reader has to come out at.
+/// Makes [`Summary`] from events in any order. It is what [`TrailReader::summaries`](super::TrailReader::summaries)
+/// uses by default; a reader that groups in its database must come to the same numbers.
 ///
 /// ```
 /// use time::{Duration, macros::datetime};
@@ -115,7 +115,7 @@ struct Span {
 // === impl Summary ===
 
 impl Summary {
-    /// Nothing yet, of this actor.
+    /// A summary of this actor with all numbers at zero.
     #[must_use]
     pub fn new(actor: UserId) -> Self {
         Self {
@@ -132,7 +132,8 @@ impl Summary {
 // === impl SummaryFilter ===
 
 impl SummaryFilter {
-    /// Everyone's doings, from `from` to before `to`.
+    /// What everyone did from `from` up to, but not including, `to`. `now` bounds the time of sessions that have
+    /// not ended.
     #[must_use]
     pub fn new(from: OffsetDateTime, to: OffsetDateTime, now: OffsetDateTime) -> Self {
         Self {
@@ -144,7 +145,7 @@ impl SummaryFilter {
         }
     }
 
-    /// Only this actor's.
+    /// Only what this actor did.
     #[must_use]
     pub fn of(mut self, actor: UserId) -> Self {
         self.actor = Some(actor);
@@ -159,7 +160,7 @@ impl SummaryFilter {
         self
     }
 
-    /// The events that tell of it.
+    /// The events that have to be counted for it.
     #[must_use]
     pub fn events(&self) -> TrailFilter {
         TrailFilter {
@@ -174,7 +175,7 @@ impl SummaryFilter {
 // === impl Summaries ===
 
 impl Summaries {
-    /// Nothing yet, of this time: `from` is in it, `to` is not.
+    /// No events yet. The time is from `from` up to, but not including, `to`.
     #[must_use]
     pub fn new(from: OffsetDateTime, to: OffsetDateTime) -> Self {
         Self {
@@ -185,8 +186,8 @@ impl Summaries {
         }
     }
 
-    /// Counts an event. Events outside of the time are left out, but for starts and ends, which tell how long a session
-    /// was in it: add those since [`SummaryFilter::sessions_from`] as well.
+    /// Counts an event. Events outside the time are ignored, except starts and ends, which say how long a session
+    /// lasted within it: add those since [`SummaryFilter::sessions_from`] as well.
     pub fn add(&mut self, event: &AuditEvent) {
         let is_in = self.from <= event.time && event.time < self.to;
         if let Some(session) = event.session {

@@ -22,7 +22,7 @@ pub(crate) enum Freshness {
     MayBeKept,
 }
 
-/// Whoever sent a request, as far as their own sessions go.
+/// The person who sent a request, as far as their own sessions go.
 pub(crate) struct SignedInAs {
     pub(crate) id: UserId,
     /// As the admin that they are, if they are one.
@@ -42,7 +42,7 @@ impl SignedInAs {
 }
 
 impl Engine {
-    /// Who calls; nobody is a refusal (rule [R6](crate::rules#r6)).
+    /// Who calls; if nobody is signed in, that is a refusal (rule [R6](crate::rules#r6)).
     pub(crate) async fn caller(&self, parts: &Parts) -> Result<Caller, Refusal> {
         match self.host.identify(parts).await? {
             Caller::Anonymous => Err(nobody()),

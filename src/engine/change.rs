@@ -13,6 +13,15 @@ use crate::{
 };
 
 /// What to change in an active session, and why (rule [S6](crate::rules#s6)).
+///
+/// ```
+/// use std::time::Duration;
+/// use tower_impersonation::{Access, ChangeRequest};
+///
+/// let change = ChangeRequest::new("ticket 4711: has to correct the address")
+///     .with_access(Access::ReadWrite)
+///     .with_duration(Duration::from_secs(600));
+/// ```
 #[derive(Debug, Clone)]
 pub struct ChangeRequest {
     reason: String,
@@ -23,7 +32,7 @@ pub struct ChangeRequest {
 // === impl ChangeRequest ===
 
 impl ChangeRequest {
-    /// Changes nothing yet, for this reason; it must not be blank and has at most 500 characters.
+    /// A change that has a reason and changes nothing yet. The reason must not be blank and has at most 500 characters.
     #[must_use]
     pub fn new(reason: impl Into<String>) -> Self {
         Self {
@@ -33,14 +42,15 @@ impl ChangeRequest {
         }
     }
 
-    /// The new access.
+    /// The new access. It cannot exceed the grant. Default: as it is.
     #[must_use]
     pub fn with_access(mut self, access: Access) -> Self {
         self.access = Some(access);
         self
     }
 
-    /// How long from now.
+    /// How long the session lasts from now. It cannot get past the longest lifetime, counted from the start.
+    /// Default: as it is.
     #[must_use]
     pub fn with_duration(mut self, duration: Duration) -> Self {
         self.duration = Some(duration);

@@ -2,10 +2,10 @@
 //! shown (rules [S4](crate::rules#s4), [S5](crate::rules#s5), [R8](crate::rules#r8)).
 //!
 //! 1. This process refuses the session from the moment it is asked to end it, before the store has answered.
-//! 2. The store is asked in a task of its own, again and again until it holds. Whoever asked hears of the first answer.
-//! 3. The event is written in the store's own transaction where it can be, else after it, and confirmed. What nobody
-//!    has confirmed is written by the sweep: the event of an end is the same one however often it is written (rule
-//!    [A1](crate::rules#a1)).
+//! 2. A separate task asks the store, again and again until it has the end. The caller gets the first answer.
+//! 3. The event is written in the store's own transaction where possible, else after it, and then confirmed. The
+//!    sweep writes what is not confirmed: the event of an end stays the same one, no matter how often it is written
+//!    (rule [A1](crate::rules#a1)).
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// What became of an end that was asked for.
+/// What became of a request to end a session.
 #[derive(Debug, Clone)]
 pub(crate) enum Ended {
     /// The store has it ended.
@@ -35,14 +35,25 @@ pub(crate) enum Ended {
     NotYet,
 }
 
-/// Sessions that were stopped.
+/// The sessions that a stop, a forced end, a log-out or a demotion has ended.
+///
+/// ```
+/// use tower_impersonation::Stopped;
+///
+/// fn message(stopped: &Stopped) -> String {
+///     match (stopped.sessions.len(), stopped.is_stored) {
+///         (_, false) => "ended here; the store will follow".to_owned(),
+///         (ended, true) => format!("{ended} ended"),
+///     }
+/// }
+/// ```
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Stopped {
-    /// Those that the store has ended by now.
+    /// The sessions that the store has ended by now.
     pub sessions: Vec<Arc<Session>>,
-    /// The store has all of it. If not, this process already refuses what was stopped, and asks the store until it
-    /// holds (rule [S5](crate::rules#s5)).
+    /// Whether the store has every end. If not, this process already refuses the sessions, and retries until the
+    /// store has them (rule [S5](crate::rules#s5)).
     pub is_stored: bool,
 }
 
@@ -360,7 +371,7 @@ fn delays() -> ExponentialBackoff {
         .build()
 }
 
-/// Tells whoever asked, if nobody did yet and they still wait.
+/// Answers the caller, if they still wait and have no answer yet.
 fn answer<T>(tell: &mut Option<oneshot::Sender<T>>, result: T) {
     if let Some(tell) = tell.take() {
         let _ = tell.send(result);

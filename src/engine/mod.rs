@@ -1,9 +1,18 @@
 //! What runs the rules: one step of a request's or a session's way in each file.
 //!
-//! [`Engine`] holds the parts; each part is built, and tested, by itself. A way through it, for an acted request:
-//! `admit` asks who calls (`ask`), finds the session (`sessions`), asks whether it may go on, and steps into the handler
-//! with its trail. `start`, `change` and `end` are the life of a session, `sweep` ends what nobody ends, `unmarked` looks
-//! after requests that have lost their marker.
+//! [`Engine`] holds the parts, each of which is built and tested alone.
+//!
+//! | file | does |
+//! | --- | --- |
+//! | `admit` | takes an acted request from its marker to its handler, or refuses it |
+//! | `ask` | asks host code who calls, and whether they may |
+//! | `sessions` | finds the session of a request, and tells whether it is idle |
+//! | `start`, `change`, `end` | the life of a session |
+//! | `sweep` | ends overdue sessions, and writes the event of an end that has none |
+//! | `unmarked` | handles requests that have lost their marker |
+//! | `refusal` | records every refusal, and keeps its reason from the caller |
+//! | `list`, `people`, `trail` | what an admin may see |
+//! | `tokens`, `credentials`, `notify` | what a session hands out, and whom it tells |
 
 mod admit;
 mod ask;
@@ -71,11 +80,11 @@ pub(crate) struct Engine {
     pub(crate) answers: Answers,
 }
 
-/// What a request says about whom it acts as.
+/// What in a request asks to act.
 pub(crate) enum Ask {
     /// A marker, which grants nothing by itself.
     Marker(Marker),
-    /// A token, maybe beside a marker.
+    /// A token, possibly beside a marker.
     Token(Carried, Option<Marker>),
 }
 
@@ -88,7 +97,7 @@ pub(crate) enum Ask {
 struct Kept(Arc<Carried>);
 
 impl Ask {
-    /// A browser sends it by itself.
+    /// Whether browsers send it without being asked.
     pub(crate) fn is_cookie(&self) -> bool {
         matches!(self, Self::Token(carried, _) if carried.is_cookie())
     }
@@ -123,8 +132,8 @@ impl Engine {
         Ok(self.host.calls.now()?)
     }
 
-    /// Calls something that may fail, hang or panic, within its time. Make the call inside of `answer`: it may panic
-    /// before there is a future.
+    /// Calls something that may fail, hang or panic, with a time-out. Create its future inside `answer`: it may
+    /// panic before there is a future.
     async fn ask<T: Send>(
         &self,
         what: &'static str,

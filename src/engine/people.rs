@@ -1,4 +1,4 @@
-//! Whom an actor may act as: the directory's search, without those whom a start would refuse.
+//! The users as whom an actor may act: the directory's search, without those whom a start would refuse.
 
 use http::request::Parts;
 use time::OffsetDateTime;
@@ -14,7 +14,7 @@ const MOST_SEEN: usize = 1_000;
 /// How many the directory is asked for at once.
 const AT_ONCE: usize = 100;
 
-/// A part of those whom an actor may act as.
+/// One page of the users as whom an actor may act. From [`Admin::people`](crate::Admin::people).
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct People {

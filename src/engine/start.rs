@@ -37,20 +37,20 @@ pub struct StartRequest {
     duration: Option<Duration>,
 }
 
-/// Whom a start asks for.
+/// The subject that a start asks for.
 #[derive(Clone)]
 enum Wanted {
     Subject(Subject),
     Login(String),
 }
 
-/// A session and the user that it is for, where that is one the directory knows.
+/// A session, and its subject as the directory knows them.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SessionWithUser {
     /// The session.
     pub session: Arc<Session>,
-    /// Its subject.
+    /// Its subject; `None` without a directory, and for subjects that are not users.
     pub user: Option<DirectoryUser>,
 }
 
@@ -70,7 +70,14 @@ impl StartRequest {
         Self::wanting(Wanted::Subject(subject), reason.into())
     }
 
-    /// The same for the user with this e-mail address or public id.
+    /// Like [`new`](Self::new), for the user with this e-mail address or public id.
+    ///
+    /// ```
+    /// use tower_impersonation::StartRequest;
+    ///
+    /// let start = StartRequest::for_login("ines@shop.example", "ticket 4711: cannot pay").with_ticket("4711");
+    /// assert!(!format!("{start:?}").contains("ines@"), "logs do not have to know it");
+    /// ```
     #[must_use]
     pub fn for_login(login: impl Into<String>, reason: impl Into<String>) -> Self {
         Self::wanting(Wanted::Login(login.into()), reason.into())
@@ -99,7 +106,7 @@ impl StartRequest {
         self
     }
 
-    /// The case that this belongs to, at most 128 characters. Default: none.
+    /// The case that this belongs to in your own tools, at most 128 characters. Default: none.
     #[must_use]
     pub fn with_ticket(mut self, ticket: impl Into<String>) -> Self {
         self.ticket = Some(ticket.into());
@@ -186,8 +193,8 @@ impl Engine {
 
     /// The subject that is wanted; a login is looked up.
     ///
-    /// Of a login that nobody has, the checker is asked as if it were an id: whoever may not act as anyone cannot tell
-    /// it from the login of a user (rule [R7](crate::rules#r7)).
+    /// If no user has the login, the checker is asked as if it were an id, so that an actor who may act as nobody
+    /// cannot tell it from the login of a user (rule [R7](crate::rules#r7)).
     async fn wanted(
         &self,
         actor: &Actor,
@@ -262,7 +269,7 @@ impl Engine {
         }
     }
 
-    /// Whoever was told of a start hears that it is over before it began.
+    /// Tells the user who was told of a start that it is over before it began.
     fn untell(self: &Arc<Self>, told: Option<Session>) {
         if let Some(session) = told {
             let at = session.started_at;

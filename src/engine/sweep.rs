@@ -1,4 +1,8 @@
-//! Ending what nobody ends: sessions past their lifetime or idle for too long (rule [S4](crate::rules#s4)).
+//! Ends what nobody ends: sessions past their lifetime or idle for too long (rule [S4](crate::rules#s4)).
+//!
+//! One task sweeps for as long as the handle lives, and pauses for a tenth of the idle time-out in between, but no longer
+//! than 30 seconds. Changes, lists and look-ups that find nothing sweep too, so that no answer depends on when the task
+//! came by. The same task writes the event of an end that has none (rule [A1](crate::rules#a1)).
 
 use std::{
     sync::{Arc, Weak, atomic::Ordering},
@@ -37,7 +41,7 @@ impl Engine {
     /// hand (rule [A1](crate::rules#a1)).
     async fn repair_ends(self: &Arc<Self>) -> Result<(), Refusal> {
         const AT_ONCE: usize = 100;
-        /// Whoever has ended it is at it until then.
+        /// Until then the process that ended it may still be writing.
         const PATIENCE: Duration = Duration::from_secs(30);
 
         let Some(sessions) = self.sessions.store() else {

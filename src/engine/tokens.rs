@@ -1,5 +1,12 @@
 //! From a token to [`ActingAs`]: the same checks as for a marker, and one more: it must be the token's own session.
-//! Without feature `jwt`, `no_tokens.rs` stands here.
+//! Without feature `jwt`, `no_tokens.rs` is compiled in place of this file.
+//!
+//! 1. The token is verified: signature, claims, purpose.
+//! 2. The actor is found: by their own login on the request, which must then be theirs, or by the id in the token.
+//! 3. Everything that a marker has to pass follows, with the access of the token as an upper bound.
+//! 4. The session that is found must be the one that the token names.
+//!
+//! A refresh does the same and then spends the old token. Whatever ends a token is a 401.
 
 use std::sync::Arc;
 
@@ -210,7 +217,7 @@ impl Engine {
         }
     }
 
-    /// A refresh token is good once. One that comes twice is in two hands: its session ends.
+    /// A refresh token is good once. If one comes twice, two parties have it, so its session ends.
     async fn spend(self: &Arc<Self>, claims: &Claims) -> Result<(), Refusal> {
         let sessions = self.sessions.required()?;
         let spent = async { sessions.spend(claims.session, claims.id).await };
@@ -258,7 +265,8 @@ impl Engine {
 
     /// Whose session the token of a request is, on a path on which nothing is acted.
     ///
-    /// One whose session has ended says nothing any more. A store that cannot tell keeps nobody from stopping it.
+    /// A token whose session has ended identifies nobody. A store that fails does not keep its holder from stopping
+    /// the session.
     pub(super) async fn signed_in_by_token(
         &self,
         parts: &Parts,

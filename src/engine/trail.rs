@@ -110,7 +110,7 @@ impl Reading {
 /// What is asked, for the log.
 const READER: &str = "trail reader";
 
-/// Whoever was refused must not learn why from their own trail either (rule [R7](crate::rules#r7)).
+/// Actors must not learn from their own trail why they were refused (rule [R7](crate::rules#r7)).
 fn conceal_why(event: &mut AuditEvent) {
     if matches!(
         event.name,

@@ -2,7 +2,7 @@
 //!
 //! Without these settings nothing here runs. With them, in this order:
 //!
-//! 1. Acted already (rule [R16](crate::rules#r16)): passed on. A log-out: ends the sessions of who sent it (rule
+//! 1. Acted already (rule [R16](crate::rules#r16)): passed on. A log-out: ends the sessions of its sender (rule
 //!    [S4](crate::rules#s4)). On an excluded path (rule [R12](crate::rules#r12)): passed on.
 //! 2. The sticky marker: a page of this very origin that has the marker sent the request. A navigation is sent
 //!    on to the same URL with the marker; everything else is acted, or refused (rule [R4](crate::rules#r4)).
@@ -26,10 +26,10 @@ use crate::{
     words::{ActingAs, EndedReason},
 };
 
-/// The longest path and query of a page that acts. Of a URL that is longer than 4096 characters browsers put nothing but
-/// the origin into a `Referer`
-/// ([Referrer Policy](https://w3c.github.io/webappsec-referrer-policy/#determine-requests-referrer)); the rest of the
-/// 4096 is for the scheme and the longest host and port.
+/// The longest path and query of a page that acts. Of a URL that is longer than 4096 characters browsers put
+/// nothing but the origin into a `Referer` ([Referrer
+/// Policy](https://w3c.github.io/webappsec-referrer-policy/#determine-requests-referrer)); the rest of the 4096 is
+/// for the scheme and the longest host and port.
 const LONGEST_PAGE: usize = 3_800;
 
 /// What to look for in requests without a marker. `None` in its place is the common case, and one comparison.
@@ -204,7 +204,7 @@ impl Engine {
     }
 
     /// Whether it is for a page that the sticky marker would not be known by: what that page sends would run as the
-    /// actor (rule [R4](crate::rules#r4)). Whoever wrote a link to it may be the subject.
+    /// actor (rule [R4](crate::rules#r4)). The subject may have written a link to it.
     pub(crate) fn is_too_long_a_page(&self, parts: &Parts) -> bool {
         let length = |parts| {
             uri_as_called(parts)

@@ -112,8 +112,8 @@ impl Impersonation {
 
 /// # For the sender of a request
 ///
-/// [`admin`](Self::admin) and [`signed_in`](Self::signed_in) identify the sender once; ask what they return for as much as
-/// you need. The other methods do both in one step.
+/// [`admin`](Self::admin) and [`signed_in`](Self::signed_in) identify the sender once; ask what they return for as
+/// much as you need. The other methods do both in one step.
 impl Impersonation {
     /// The admin who sent the request, identified once for everything that follows (rule [R6](crate::rules#r6)).
     ///
@@ -485,8 +485,8 @@ impl Impersonation {
 
 /// # For pages and APIs around the core
 ///
-/// The HTTP API, the console and the banner of `tower-impersonation-web` use nothing else, so you can write the same for
-/// another framework.
+/// The HTTP API, the console and the banner of `tower-impersonation-web` use nothing else, so you can write the
+/// same for another framework.
 impl Impersonation {
     /// A path with the marker of `subject` added, for links that lead in. Returns the path unchanged if
     /// [`without_query_parameter`](Builder::without_query_parameter) is set.

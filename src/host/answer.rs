@@ -1,4 +1,6 @@
-//! Calling a host's code so that nothing it does can be taken for a yes (rule [R13](crate::rules#r13)).
+//! Calling host code so that no failure can pass for a yes (rule [R13](crate::rules#r13)).
+//!
+//! An error, a panic and a time-out are the same here: no answer. The caller refuses, and the log says which it was.
 
 use std::{
     future::Future,
@@ -16,7 +18,7 @@ use crate::words::{
     clock::{Clock, ClockError},
 };
 
-/// Why a host's code gave no answer.
+/// Why host code gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum NoAnswer {
     #[error("it failed")]
@@ -27,7 +29,7 @@ pub(crate) enum NoAnswer {
     Panicked,
 }
 
-/// Something of a host's gave no answer.
+/// Host code gave no answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{what}: {why}")]
 pub(crate) struct Unanswered {
@@ -49,7 +51,7 @@ impl Calls {
         self.clock.now()
     }
 
-    /// Calls host code within its time. Make the call inside of `answer`: it may panic before there is a future.
+    /// Calls host code with a time-out. Create its future inside `answer`: it may panic before there is a future.
     pub(crate) async fn ask<T>(
         &self,
         what: &'static str,
@@ -60,7 +62,7 @@ impl Calls {
     }
 }
 
-/// Runs `work` for at most `limit` and catches what it throws.
+/// Runs `work` for at most `limit` and catches its panics.
 ///
 /// The timer is made only if `work` has to wait at all.
 pub(crate) async fn guarded<T>(

@@ -9,13 +9,13 @@ use crate::words::{Access, Actor, BoxError, Subject, UserId};
 
 /// Tells who calls, and whether that person may act as a subject.
 ///
-/// The host's own authentication runs outside of our layer and leaves what it found in the request's extensions;
-/// `identify` reads it there. `authorize` is asked again on every acted request (rule [R8](crate::rules#r8)), and
-/// before any directory or session is looked at (rule [R7](crate::rules#r7)).
+/// Your authentication runs outside this layer and leaves what it found in the request's extensions; `identify`
+/// reads it there. `authorize` is asked again on every acted request (rule [R8](crate::rules#r8)), and before any
+/// directory or session is looked at (rule [R7](crate::rules#r7)).
 ///
 /// An error, a panic or a time-out refuses the request with 503 (rule [R13](crate::rules#r13)).
 ///
-/// [`checker_fn`] makes one of two plain functions, [`checker_async_fn`] of two that wait.
+/// [`checker_fn`] makes one from two plain functions, [`checker_async_fn`] from two async ones.
 ///
 /// ```
 /// use http::request::Parts;
@@ -54,7 +54,7 @@ pub trait AdminChecker: Send + Sync + 'static {
 
     /// Whether `actor` may act as `subject`, and how far.
     ///
-    /// The subject may not exist: whoever is denied must not learn it.
+    /// The subject may not exist; an actor who is denied must not learn whether it does.
     async fn authorize(
         &self,
         actor: &Actor,
@@ -63,7 +63,7 @@ pub trait AdminChecker: Send + Sync + 'static {
     ) -> Result<Decision, BoxError>;
 
     /// The admin with this id, for re-checks where the request carries an acting token or a cookie
-    /// and not the admin's own login. `None`: no such admin (any more). The default knows nobody.
+    /// and not the admin's own login. `None`: no such admin (any more). Default: `None`.
     async fn actor(&self, id: &UserId) -> Result<Option<Actor>, BoxError> {
         let _ = id;
         Ok(None)
@@ -179,8 +179,8 @@ where
 
 /// Makes an [`AdminChecker`] of two functions that wait, for a database as a rule.
 ///
-/// Take from the request's parts what the future needs before it begins: they are borrowed. The actor and the subject are
-/// owned.
+/// Take from the request's parts what the future needs before it begins: they are borrowed. The actor and the
+/// subject are owned.
 ///
 /// ```
 /// use tower_impersonation::{

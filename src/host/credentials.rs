@@ -1,4 +1,4 @@
-//! What is handed out with a session: [`Credentials`], by a [`CredentialIssuer`] of the host's or as our own tokens.
+//! What a session hands out: [`Credentials`], from a [`CredentialIssuer`] or as acting tokens.
 
 use std::{fmt, time::Duration};
 
@@ -7,10 +7,10 @@ use http::HeaderValue;
 
 use crate::words::{BoxError, Session};
 
-/// Mints the subject's own login for a session, and takes it back: for hosts whose users sign in elsewhere.
+/// Issues the subject's own login for a session, and takes it back: for hosts whose users sign in elsewhere.
 ///
-/// Everything that this crate promises of an acted request is then the other side's to keep: it sees a login of the
-/// subject and nothing of the actor. Where that side can verify a token, [`token`](crate) is the better way.
+/// The other side then sees a login of the subject and nothing of the actor, so it has to keep what this crate
+/// promises of acted requests. If it can verify tokens, the module `token` (feature `jwt`) is the better way.
 ///
 /// ```
 /// use std::time::Duration;
@@ -42,8 +42,8 @@ pub trait CredentialIssuer: Send + Sync + 'static {
     /// The credentials of a session that was just started. On an error the session is ended.
     async fn issue(&self, session: &Session) -> Result<Credentials, BoxError>;
 
-    /// Takes back what was issued for a session that is over. Called again when it fails, and also for sessions that
-    /// nothing was issued for.
+    /// Takes back what was issued for a session that is over. It is called again if it fails, and also for sessions
+    /// for which nothing was issued.
     async fn revoke(&self, session: &Session) -> Result<(), BoxError>;
 
     /// `Set-Cookie` values that a browser gets when its session is stopped. Default: none.
@@ -56,7 +56,7 @@ pub trait CredentialIssuer: Send + Sync + 'static {
 #[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Credentials {
-    /// For `Authorization: Bearer`, or whatever the host uses it for.
+    /// For `Authorization: Bearer`, or whatever you use it for.
     pub access_token: Option<String>,
     /// For another access token.
     pub refresh_token: Option<String>,

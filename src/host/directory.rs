@@ -1,4 +1,4 @@
-//! The people a host knows: [`UserDirectory`], which turns an id into rank, role and login.
+//! [`UserDirectory`]: the users you have, which turns an id into a rank, a role and a login.
 
 use std::{
     collections::BTreeMap,
@@ -14,16 +14,16 @@ use time::OffsetDateTime;
 
 use crate::words::{BoxError, DirectoryUser, Map, UserId};
 
-/// Looks up the users that may be acted as.
+/// Looks up users as whom one can act.
 ///
-/// Optional, but without it this crate cannot compare ranks (rule [S1](crate::rules#s1)): then
-/// [`AdminChecker::authorize`](crate::AdminChecker::authorize) alone decides. With it, a subject that
-/// it does not know is refused.
+/// It is optional. Without it this crate cannot compare ranks (rule [S1](crate::rules#s1)), so
+/// [`AdminChecker::authorize`](crate::AdminChecker::authorize) alone decides. With it, a subject that it does not
+/// know is refused.
 ///
-/// An answer may be kept for the time set by
-/// [`directory_cache`](crate::Builder::directory_cache); an answer that refuses never is.
+/// An answer may be kept for the time set by [`directory_cache`](crate::Builder::directory_cache), unless it leads to a
+/// refusal.
 ///
-/// [`directory_fn`] makes one of a function.
+/// [`directory_fn`] makes one from a function.
 ///
 /// ```
 /// use tower_impersonation::{BoxError, DirectoryUser, Rank, UserDirectory, UserId, async_trait};
@@ -51,13 +51,13 @@ pub trait UserDirectory: Send + Sync + 'static {
     /// The user with this id.
     async fn find(&self, id: &UserId) -> Result<Option<DirectoryUser>, BoxError>;
 
-    /// The user with this e-mail address or public id. The default knows nobody by either.
+    /// The user with this e-mail address or public id. Default: nobody.
     async fn find_by_login(&self, login: &str) -> Result<Option<DirectoryUser>, BoxError> {
         let _ = login;
         Ok(None)
     }
 
-    /// Users whose id, login or name contains `text`, in a stable order. The default finds nobody.
+    /// Users whose id, login or name contains `text`, in a stable order. Default: nobody.
     async fn search(
         &self,
         text: &str,
@@ -84,7 +84,7 @@ pub struct MemoryDirectory {
     users: Arc<RwLock<BTreeMap<UserId, DirectoryUser>>>,
 }
 
-/// A [`UserDirectory`] made of functions; see [`directory_fn`].
+/// A [`UserDirectory`] made from functions; see [`directory_fn`].
 pub struct DirectoryFn {
     find: Find<UserId>,
     by_login: Option<Find<String>>,
@@ -95,7 +95,7 @@ type Find<By> = Box<dyn Fn(By) -> Answer<Option<DirectoryUser>> + Send + Sync>;
 type Search = Box<dyn Fn(String, usize, usize) -> Answer<Vec<DirectoryUser>> + Send + Sync>;
 type Answer<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
 
-/// Makes a [`UserDirectory`] of a function that finds a user by id. Its arguments are owned, so that its future can
+/// Makes a [`UserDirectory`] from a function that finds a user by id. Its arguments are owned, so its future can
 /// keep them.
 ///
 /// ```
@@ -228,8 +228,8 @@ impl DirectoryFn {
         self
     }
 
-    /// Also searches: by a text, at most so many users, and from which on. See [`UserDirectory::search`]. Default: finds
-    /// nobody.
+    /// Also searches: by a text, at most so many users, and from which on. See [`UserDirectory::search`]. Default:
+    /// finds nobody.
     #[must_use]
     pub fn searchable<F, Fut>(mut self, search: F) -> Self
     where

@@ -1,6 +1,15 @@
-//! What a host gives: who is an admin, whom the directory knows, who has consented, whom to tell, what to hand out.
-//! [`Host`] calls all of it, within its time and so that nothing it does can be taken for a yes (rule
+//! What a host implements. [`Host`] calls all of it, with a time-out and so that no failure can pass for a yes (rule
 //! [R13](crate::rules#r13)).
+//!
+//! | trait | answers |
+//! | --- | --- |
+//! | [`AdminChecker`] | who calls, and may they act as this subject? |
+//! | [`UserDirectory`] | who is this user, and of which rank? |
+//! | [`Consent`] | has this user allowed it? |
+//! | [`Notifier`] | (tells the user) |
+//! | [`CredentialIssuer`] | which login does a session get? |
+//!
+//! [`Assume`] is what handlers find on an acted request in place of the actor's own login.
 
 mod answer;
 mod assume;

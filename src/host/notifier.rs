@@ -1,4 +1,4 @@
-//! Telling users that someone acts as them: [`Notifier`].
+//! [`Notifier`]: tells users that someone acts as them.
 
 use std::{fmt, sync::Arc};
 
@@ -8,9 +8,10 @@ use crate::words::{BoxError, Session};
 
 /// Tells a user that someone is about to act as them, and when that is over.
 ///
-/// Best effort ([`Builder::notifier`](crate::Builder::notifier)): what fails is logged. Mandatory
-/// ([`Builder::require_notifier`](crate::Builder::require_notifier)): without the news of a start there is no start. Of
-/// an end there is no such thing, because nothing may keep a session from ending (rule [S5](crate::rules#s5)).
+/// With [`Builder::notifier`](crate::Builder::notifier) it is best effort: failures are logged. With
+/// [`Builder::require_notifier`](crate::Builder::require_notifier) it is mandatory: no session starts unless its
+/// user could be told. The end of a session never depends on it, because nothing may keep a session from ending
+/// (rule [S5](crate::rules#s5)).
 ///
 /// ```
 /// use tower_impersonation::{BoxError, Notice, Notifier, async_trait};
@@ -31,7 +32,11 @@ use crate::words::{BoxError, Session};
 /// ```
 #[async_trait]
 pub trait Notifier: Send + Sync + 'static {
-    /// Passes the news on. `Ok` means that they are on their way, as far as the host wants to be sure of that.
+    /// Tells the user. `Ok` means that the message is on its way, as far as you want to be sure of that.
+    ///
+    /// # Errors
+    ///
+    /// Anything that keeps the message from going out.
     async fn notify(&self, notice: &Notice) -> Result<(), BoxError>;
 }
 
@@ -49,7 +54,7 @@ pub enum Notice {
 #[derive(Clone, Copy)]
 pub struct NotifierFn<F>(F);
 
-/// Makes a [`Notifier`] of a function that does not wait.
+/// Makes a [`Notifier`] from a function that does not wait.
 ///
 /// ```
 /// use tower_impersonation::{Notice, notifier_fn};

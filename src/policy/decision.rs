@@ -1,5 +1,7 @@
-//! Who may act as whom. Every entry point asks the same two questions in the same order (the layer, the handle, the
-//! HTTP API): [`may_ask`] before anything is looked up, [`may_act`] once the directory has answered.
+//! Who may act as whom. Every entry point (the layer, the handle, the HTTP API) asks the same two questions in the same
+//! order: [`may_ask`] before anything is looked up, [`may_act`] once the directory has answered.
+//!
+//! Nothing here asks anyone: answers come in as arguments, so that a table of cases can test every combination.
 
 use std::borrow::Cow;
 
@@ -44,7 +46,7 @@ pub(crate) fn may_ask(
     }
 }
 
-/// The second question: is the subject someone whom this actor may act as (rule [S1](crate::rules#s1))?
+/// The second question: may this actor act as this user (rule [S1](crate::rules#s1))?
 ///
 /// A directory that is lenient about ids (case, spaces) may answer with another one than was asked for: that
 /// is not the subject, or one user would be several subjects.

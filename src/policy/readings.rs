@@ -9,10 +9,10 @@
 //! 5. They drop blanks and dots at the end of a segment, or its extension (`password.json`).
 //! 6. They ignore ASCII case.
 //!
-//! There is no one strictest reading: `//account/password/..` is `/account` for a router that resolves dots, and below
-//! `/account/password` for one that only merges slashes. Nor can all combinations be tried one by one: there are
-//! hundreds. So [`Pieces`] cuts the path once, and [`Stacks`] follows all readings of the pieces at the same time. It may
-//! follow a combination that no router has. That closes a route more often, and never opens one.
+//! There is no one strictest reading: `//account/password/..` is `/account` for a router that resolves dots, and
+//! below `/account/password` for one that only merges slashes. Nor can all combinations be tried one by one: there
+//! are hundreds. So [`Pieces`] cuts the path once, and [`Stacks`] follows all readings of the pieces at the same
+//! time. It may follow a combination that no router has. That closes a route more often, and never opens one.
 //!
 //! The cost is known before anyone has signed in: one step for each piece and pattern, and no more than [`MOST_PIECES`]
 //! pieces. A longer odd path is [`Spelling::Unknown`].

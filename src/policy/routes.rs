@@ -1,4 +1,7 @@
 //! What a route allows: [`Routes::classify`] (rules [R10](crate::rules#r10) to [R12](crate::rules#r12)).
+//!
+//! In doubt the stricter answer wins. A path is *protected* if any router could read it as a protected one, but
+//! *excluded* or a listed *read* only if every router reads it so.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header::UPGRADE};
 

@@ -19,8 +19,8 @@ pub(crate) struct Answers {
 }
 
 impl Answers {
-    /// The response of a refusal, as the host wants it. `by_cookie`: the browser will send what was refused with the next
-    /// request as well.
+    /// The response of a refusal, as the host wants it. `by_cookie`: the browser will send what was refused with
+    /// the next request as well.
     pub(crate) fn respond(
         &self,
         rejection: Rejection,

@@ -1,8 +1,8 @@
 //! What a refused caller gets: [`Rejection`], one sentence per [`RejectionKind`].
 //!
 //! The caller never learns more than the kind (rule [R17](crate::rules#r17)). Why exactly is in the trail and in
-//! `tracing` (target `tower_impersonation`). The one exception are the fields of a start request, where a clear message
-//! helps who filled them in.
+//! `tracing` (target `tower_impersonation`). The one exception are the fields of a call, where a clear message
+//! helps the person who filled them in.
 
 mod answers;
 mod render;
@@ -80,7 +80,7 @@ kinds! {
         "A link or form on another site asked to act as a user. Continue only if you meant it.";
     /// Nobody is signed in (rule [R6](crate::rules#r6)).
     Unauthenticated = UNAUTHORIZED, "unauthenticated", "Unauthorized";
-    /// Signed in, but no admin (rule [R6](crate::rules#r6)).
+    /// Signed in, but not an admin (rule [R6](crate::rules#r6)).
     NotAdmin = FORBIDDEN, "not_admin", "Only an admin may impersonate.";
     /// Not allowed, or no such subject: the caller cannot tell which (rule [R7](crate::rules#r7)).
     Denied = FORBIDDEN, "denied", "You may not act as this user.";
@@ -94,7 +94,7 @@ kinds! {
     Protected = FORBIDDEN, "protected", "This page is closed while impersonating.";
     /// An acted request cannot start, raise or list anything (rule [R16](crate::rules#r16)).
     Nested = FORBIDDEN, "nested", "Impersonation cannot be nested.";
-    /// The caller has an active session, and the request does not say whom it acts as (rule [R20](crate::rules#r20)).
+    /// The caller has an active session, but the request has no marker (rule [R20](crate::rules#r20)).
     MarkerMissing = CONFLICT, "marker_missing",
         "You are impersonating someone, but this request does not say so. Nothing was done.";
     /// The trail did not take the event (rule [A1](crate::rules#a1)).
@@ -107,7 +107,7 @@ kinds! {
     InvalidRequest = BAD_REQUEST, "invalid_request", "The request is invalid.";
     /// The subject is the actor.
     Yourself = BAD_REQUEST, "yourself", "Cannot impersonate yourself";
-    /// The directory knows no such user.
+    /// The directory does not know such a user.
     SubjectNotFound = NOT_FOUND, "user_not_found", "User not found";
     /// There is an active session already (rule [S2](crate::rules#s2)).
     AlreadyActive = CONFLICT, "already_active",
@@ -122,9 +122,9 @@ kinds! {
     /// The acting token is not good, or its session has ended.
     InvalidToken = UNAUTHORIZED, "invalid_token",
         "Unauthorized: the token is invalid or its session has ended.";
-    /// The API has nothing there.
+    /// The API has nothing at this path.
     NotFound = NOT_FOUND, "not_found", "Not found";
-    /// The API has something there, but not for this method.
+    /// The API has something at this path, but not for this method.
     MethodNotAllowed = METHOD_NOT_ALLOWED, "method_not_allowed", "Method not allowed";
 }
 
@@ -141,8 +141,8 @@ impl Rejection {
         }))
     }
 
-    /// A field of the call that is missing or wrong: [`RejectionKind::InvalidRequest`]. `detail` names it, and the caller
-    /// reads it.
+    /// A field of the call that is missing or wrong: [`RejectionKind::InvalidRequest`]. `detail` names it, and the
+    /// caller reads it.
     pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
         let detail = detail.into();
         Self(Arc::new(Inner {
@@ -168,13 +168,13 @@ impl Rejection {
         self.0.kind
     }
 
-    /// Why exactly. For the log; it may name what the caller must not learn.
+    /// The exact reason, for the log. It may name what the caller must not learn.
     #[must_use]
     pub fn reason(&self) -> &str {
         &self.0.reason
     }
 
-    /// How long to wait before another try, when waiting helps.
+    /// How long to wait before trying again, if waiting helps.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
         self.0.retry_after

@@ -1,4 +1,7 @@
-//! What a browser says of a request by itself: where it comes from, what it is for, on which page it stands.
+//! What a browser says about a request: where it comes from, what it is for, and from which page.
+//!
+//! Pages cannot set these headers, so their scripts cannot forge them. Clients that are not browsers can send
+//! anything, but no page can lure them into it.
 
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Uri,
@@ -19,8 +22,8 @@ const PURPOSES: [HeaderName; 2] = [
 
 /// Whether a page of another origin made the browser send this (rule [R5](crate::rules#r5)).
 ///
-/// `Sec-Fetch-Site` decides where it is present; else `Origin` must name the host that the request is
-/// for; else, with neither, it is no browser that could be lured.
+/// `Sec-Fetch-Site` decides if it is present; else `Origin` must name the host that the request is for. With
+/// neither, the client is not a browser that could be lured.
 pub(crate) fn is_cross_site(parts: &Parts) -> bool {
     let mut sites = parts.headers.get_all(SEC_FETCH_SITE).iter().peekable();
     if sites.peek().is_some() {
@@ -124,8 +127,8 @@ pub(crate) fn can_be_sent_again(parts: &Parts) -> bool {
     }
 }
 
-/// Whether a page's host and port are ours. Browsers leave out a port that goes without saying, and some proxies write it
-/// into `Host`.
+/// Whether a page's host and port are ours. Browsers leave out a port that goes without saying, and some proxies
+/// write it into `Host`.
 fn is_same_host(scheme: &[u8], page: &[u8], ours: &[u8]) -> bool {
     let port: &[u8] = if scheme.eq_ignore_ascii_case(b"https") {
         b":443"

@@ -1,4 +1,4 @@
-//! [`Cached`]: a store's active sessions, kept close.
+//! [`Cached`]: the active sessions of a slower store, kept in memory.
 
 use std::{
     fmt,
@@ -25,11 +25,13 @@ use crate::words::{
 
 /// Keeps the answers of a slower store to "is there an active session".
 ///
-/// Reads take no lock; concurrent look-ups of the same session share one question to the store. "There is
-/// none" is never kept. What ends through this store is forgotten at once, and so is what the store hears
-/// of other replicas ([`SessionStore::subscribe`]); for what it does not hear of, `keep` bounds how
-/// long an ended session can still be taken for active. While the store says that it does not hear
-/// ([`SessionStore::hears_all`]), nothing that was kept is used, and nothing is kept (rule [S9](crate::rules#s9)).
+/// - Reads take no lock, and concurrent look-ups of the same session share one call of the store.
+/// - "There is none" is never kept: a session that has just started is found at once.
+/// - A session that ends through this store is forgotten at once, and so is one of which the store hears that another
+///   replica ended it ([`SessionStore::subscribe`]).
+/// - For changes that the store does not hear of, `keep` bounds how long an ended session can still pass for active.
+/// - While the store does not hear of changes ([`SessionStore::hears_all`]), no kept answer is used and none is
+///   kept (rule [S9](crate::rules#s9)).
 ///
 /// ```
 /// use std::time::Duration;
@@ -46,7 +48,7 @@ pub struct Cached<S> {
 struct Kept {
     by_pair: Map<Pair, Arc<Entry>>,
     pairs: Map<SessionId, Pair>,
-    /// Moves with everything that is forgotten, so that an answer that was under way meanwhile is not kept.
+    /// Changes with everything that is forgotten, so that an answer that was under way meanwhile is not kept.
     forgotten: AtomicU64,
 }
 

@@ -1,4 +1,4 @@
-//! [`SessionFeed`]: what happens to sessions, for those who want to watch.
+//! [`SessionFeed`]: what happens to sessions, for host code that watches.
 
 use std::{
     collections::VecDeque,
@@ -14,14 +14,14 @@ use crate::words::SessionId;
 /// Changes that may wait for a slow reader.
 const MOST_WAITING: usize = 256;
 
-/// Starts and ends that are remembered, so that each is passed on once: a store may tell of its own, and hear of it
-/// again from the database.
+/// How many starts and ends are remembered, so that each is passed on once: a store may report its own change and
+/// then hear of it again from the database.
 const REMEMBERED: usize = 1_000;
 
 /// Changes of sessions as they happen, on this replica and on others. From
 /// [`Impersonation::feed`](crate::Impersonation::feed).
 ///
-/// Each start and each end comes once. Nothing is filtered: whoever passes changes on decides who may know them.
+/// Each start and each end comes once. Nothing is filtered: if you pass changes on, you decide who may know them.
 pub struct SessionFeed(broadcast::Receiver<SessionChange>);
 
 /// Passes on what the store tells. Clones share their readers.

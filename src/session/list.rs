@@ -7,6 +7,22 @@ use time::OffsetDateTime;
 use crate::words::{Session, SessionId, Subject, SubjectKind, UserId};
 
 /// Which sessions to list. `None` does not filter.
+///
+/// ```
+/// # use http::request::Parts;
+/// # use tower_impersonation::{Impersonation, Rejection};
+/// use tower_impersonation::session::{Page, SessionFilter};
+///
+/// # async fn list(impersonation: &Impersonation, parts: &Parts) -> Result<(), Rejection> {
+/// let mut filter = SessionFilter::default();
+/// filter.is_active = Some(true);
+/// let mut page = Page::default();
+/// page.limit = 20;
+/// let list = impersonation.list(parts, filter, page).await?;
+/// println!("{} of {}", list.sessions.len(), list.total);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SessionFilter {
@@ -28,11 +44,11 @@ pub struct SessionFilter {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Page {
-    /// At most this many.
+    /// At most this many sessions.
     pub limit: usize,
-    /// Without this many of the newest.
+    /// Skips this many of the newest.
     pub offset: usize,
-    /// Only those older than this one.
+    /// Only sessions older than this one: [`SessionList`] says where its next page starts.
     pub before: Option<SessionId>,
 }
 

@@ -1,5 +1,15 @@
-//! What this process knows of the sessions that act through it: when they were last seen, and that they
-//! ended.
+//! What this process knows of the sessions that act through it: when they were last seen, and whether they have ended.
+//!
+//! Each session that acts here has one [`Live`], which its requests, its streams and its handlers share. It is made
+//! by the first acted request, after a look-up in the store, and two races could lose an end:
+//!
+//! 1. The session ends *while it is looked up*. [`Lives::before`] is asked first, and counts ends; if the count has
+//!    moved when the entry is made, the store is asked again.
+//! 2. A change *gets lost* on its way here. The store says so ([`SessionChange::Unknown`]), and the next sweep asks
+//!    it about every session that acts here ([`Lives::unsure`]).
+//!
+//! A session that was asked to end stays refused until the store has ended it ([`Lives::refuse`], rule
+//! [S5](crate::rules#s5)), whatever a later look-up says.
 
 use std::sync::{
     Arc,
@@ -15,9 +25,9 @@ use crate::words::{EndedReason, Live, Map, Session, SessionId, UserId};
 #[derive(Default)]
 pub(crate) struct Lives {
     by_id: Map<SessionId, Arc<Live>>,
-    /// Moves with every end, so that a look-up that was under way meanwhile is not trusted.
+    /// Counts ends, so that a look-up that was under way meanwhile is not trusted.
     ends: AtomicU64,
-    /// How often news were lost, and up to which of these times the store was asked what became of each.
+    /// How often changes were lost, and up to which of these losses the store was asked what became of each session.
     losses: AtomicU64,
     made_up: AtomicU64,
     /// Sessions that were asked to end, until the store has them ended (rule [S5](crate::rules#s5)).
@@ -40,8 +50,8 @@ impl Lives {
 
     /// The entry of a session that was looked up, and whether it is sure to hear of the session's end.
     ///
-    /// It is not when the entry is new and something has ended since `before`: that may have been this
-    /// session, and the news came too early for the entry. Then the store has to be asked again.
+    /// It is not if the entry is new and something has ended since `before`: that may have been this session, and
+    /// the report came before there was an entry. Then the store has to be asked again.
     pub(crate) fn of(&self, session: &Session, before: Before) -> (Arc<Live>, bool) {
         let by_id = self.by_id.pin();
         if let Some(live) = by_id.get(&session.id) {
@@ -119,7 +129,7 @@ impl Lives {
         }
     }
 
-    /// Tells everyone who waits that it is over, and forgets it.
+    /// Wakes everyone who waits for the end of this session, and forgets it.
     pub(crate) fn end(&self, id: SessionId, reason: EndedReason) {
         self.ends.fetch_add(1, Ordering::SeqCst);
         if let Some(live) = self.by_id.pin().remove(&id) {
@@ -140,7 +150,7 @@ impl Lives {
         by_id.values().filter_map(untold).collect()
     }
 
-    /// Those that have to be looked up again, because news of them may have been lost, and the loss to
+    /// Sessions that have to be looked up again, because a change of them may have been lost, and the loss to
     /// report to [`made_up`](Self::made_up) when that is done.
     pub(crate) fn unsure(&self) -> Option<(u64, Vec<SessionId>)> {
         let losses = self.losses.load(Ordering::SeqCst);
@@ -153,7 +163,7 @@ impl Lives {
         self.made_up.fetch_max(losses, Ordering::SeqCst);
     }
 
-    /// Lets go of those that are past their lifetime, whoever ended them.
+    /// Forgets sessions that are past their lifetime.
     pub(crate) fn prune(&self, now: OffsetDateTime) {
         let by_id = self.by_id.pin();
         by_id.retain(|_, live| now < live.expires_at());

@@ -18,10 +18,10 @@ use super::{
 };
 use crate::words::{BoxError, EndedReason, Map, Session, SessionId, Subject, UserId};
 
-/// Sessions in memory, for one process. Clones share them.
+/// Sessions in memory, for one process, gone when it ends. Clones share them.
 ///
-/// Looking up an active session takes no lock. Ended sessions are kept for lists, the newest 10,000 of
-/// them by default.
+/// Looking up an active session takes no lock. The newest 10,000 ended sessions are kept for lists; change the
+/// number with [`with_history`](Self::with_history).
 ///
 /// ```
 /// use tower_impersonation::session::MemorySessions;

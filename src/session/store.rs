@@ -14,7 +14,7 @@ use crate::words::{
 /// The window of rule [S3](crate::rules#s3).
 const HOUR: Duration = Duration::from_secs(60 * 60);
 
-/// Something that happened to sessions, here or on another replica. The same may be told more than once.
+/// A change of sessions, here or on another replica. A store may report the same change more than once.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum SessionChange {
@@ -24,11 +24,11 @@ pub enum SessionChange {
     Ended(SessionId, EndedReason),
     /// Its access or its end changed.
     Updated(Arc<Session>),
-    /// Anything may have happened: news were lost, forget what you know.
+    /// Changes were lost, so anything may have happened: forget what you know.
     Unknown,
 }
 
-/// Hears of changes; must not block.
+/// Called on every change; must not block.
 pub type SessionListener = Arc<dyn Fn(&SessionChange) + Send + Sync>;
 
 /// How many sessions an actor may have, checked by the store in the step that inserts (rules [S2](crate::rules#s2),
@@ -38,7 +38,7 @@ pub type SessionListener = Arc<dyn Fn(&SessionChange) + Send + Sync>;
 pub struct Limits {
     /// Active sessions per actor. Two for the same subject are never active at once.
     pub active: usize,
-    /// A start ends what stands in its way, instead of being refused.
+    /// A start ends the sessions in its way instead of being refused.
     pub replace: bool,
     /// Starts per actor within any 60 minutes.
     pub starts_per_hour: u32,
@@ -49,11 +49,11 @@ pub struct Limits {
 pub struct Started {
     /// The new session.
     pub session: Arc<Session>,
-    /// What ended with it: replaced ones, and those that were overdue.
+    /// Sessions that this start ended: replaced ones, and overdue ones.
     pub ended: Vec<Arc<Session>>,
 }
 
-/// Why a session was not started. Nothing was changed.
+/// Why a session was not started. The store has changed nothing.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
@@ -86,15 +86,29 @@ pub struct SessionUpdate {
 
 /// Keeps sessions.
 ///
-/// Each method is one atomic step. Times come from the caller, so that all of a process agree on them.
-/// A session that is past its end is not active, whether or not anyone has ended it yet.
+/// Each method is one atomic step. Times come from the caller, so that everything in a process agrees on them. A
+/// session past its end is not active, whether or not anyone has ended it yet.
+///
+/// # Writing a store
+///
+/// 1. Put the check and the insert of [`start`](Self::start) into one transaction, and let [`Limits::admit`] decide: a
+///    hundred parallel starts must leave one session.
+/// 2. Report every change to the listeners of [`subscribe`](Self::subscribe), including changes that other replicas
+///    make.
+/// 3. If changes can get lost, say so with [`SessionChange::Unknown`], and with [`hears_all`](Self::hears_all)
+///    while they do.
+/// 4. A store that outlives its process also implements [`unconfirmed_ends`](Self::unconfirmed_ends) and
+///    [`confirm_ends`](Self::confirm_ends), so that no end stays without its event, and [`spend`](Self::spend) if
+///    acting tokens are to be refreshed.
+/// 5. Run the suite in `conformance` against it.
 ///
 /// # Cancel safety
 ///
 /// A future that is dropped has either done its step or nothing.
 #[async_trait]
 pub trait SessionStore: Send + Sync + 'static {
-    /// Whether [`start`](Self::start) would be admitted now. A cheap look that promises nothing.
+    /// Whether [`start`](Self::start) would be admitted now. A cheap preview that promises nothing: it only spares
+    /// the trail the event of a start that would be refused.
     async fn check(
         &self,
         session: &Session,
@@ -106,14 +120,13 @@ pub trait SessionStore: Send + Sync + 'static {
     /// another session has, ended or not, is a failure of the store.
     async fn start(&self, session: Session, limits: &Limits) -> Result<Started, StartError>;
 
-    /// The same, with the event of the start written in the same transaction: for a store whose database
-    /// also has the trail, the whole trail, and that was told so. Then there is neither a session without
-    /// its event nor an event without its session. The ends of those that it ended are recorded with it, as by
-    /// [`end_recorded`](Self::end_recorded).
+    /// The same, with the event of the start written in the same transaction: for a store whose database also holds the
+    /// whole trail, and that was told so. Then there is never a session without its event, nor an event without its
+    /// session. The ends of sessions that it ends are recorded too, as by [`end_recorded`](Self::end_recorded).
     ///
-    /// `None`, the default: this store cannot, and nothing was done. Then the event is written before, and
-    /// [`start`](Self::start) comes after it (rule [A1](crate::rules#a1)). A store whose connections are limited must
-    /// not wait here for the trail's writer, which may wait for one of them.
+    /// Default: `None`, which means that this store cannot, and has done nothing. The caller then writes the event
+    /// first and calls [`start`](Self::start) after it (rule [A1](crate::rules#a1)). A store whose connections are
+    /// limited must not wait here for the trail's writer, which may wait for one of them.
     async fn start_recorded(
         &self,
         session: &Session,
@@ -133,8 +146,8 @@ pub trait SessionStore: Send + Sync + 'static {
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError>;
 
-    /// The same, if it can be told without waiting. `None` means: ask [`active`](Self::active). The
-    /// default never knows.
+    /// The same, if the answer is known without waiting. `None` means: ask [`active`](Self::active). Default:
+    /// always `None`.
     fn peek(&self, actor: &UserId, subject: &Subject, now: OffsetDateTime) -> Option<Arc<Session>> {
         let _ = (actor, subject, now);
         None
@@ -176,12 +189,11 @@ pub trait SessionStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Arc<Session>>, BoxError>;
 
-    /// Sessions that ended before `before` and whose end nobody has confirmed to be in the trail: the process that ended
-    /// them is gone, or someone ended them by hand. At most `limit`, oldest first.
+    /// Sessions that ended before `before` and whose end is not confirmed to be in the trail: the process that
+    /// ended them died, or someone ended them by hand. At most `limit`, oldest first.
     ///
-    /// Their events are written then, as often as it takes (they are the same event each time), and confirmed by
-    /// [`confirm_ends`](Self::confirm_ends). The default knows of none: right for a store that does not outlive its
-    /// process.
+    /// The caller writes their events, repeatedly if need be (it is the same event each time), and confirms them with
+    /// [`confirm_ends`](Self::confirm_ends). Default: none, right for a store that does not outlive its process.
     async fn unconfirmed_ends(
         &self,
         before: OffsetDateTime,
@@ -197,10 +209,10 @@ pub trait SessionStore: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Spends one of the session's refresh tokens, by its id. `false`: it has been spent before, so that somebody else has
-    /// it as well. A token is remembered at least as long as its session is active.
+    /// Spends one of the session's refresh tokens, by its id. `false` if it has been spent before, which means that
+    /// someone else has it too. Remember spent tokens at least as long as their session is active.
     ///
-    /// The default is an error: a store that remembers none refreshes none.
+    /// Default: an error, because a store that does not remember spent tokens must not refresh any.
     async fn spend(&self, id: SessionId, token: Uuid) -> Result<bool, BoxError> {
         let _ = (id, token);
         Err("this session store does not remember refresh tokens".into())
@@ -237,8 +249,8 @@ pub trait SessionStore: Send + Sync + 'static {
     /// Calls `listener` on every change from now on, those of other replicas included (rule [S9](crate::rules#s9)).
     fn subscribe(&self, listener: SessionListener);
 
-    /// Whether news of other replicas come in now. While they do not, nobody may keep an answer of this store:
-    /// it has to be asked each time. The default: always.
+    /// Whether changes by other replicas are coming in right now. While they are not, answers of this store may not be
+    /// kept: it has to be asked each time. Default: `true`, right for a store without other replicas.
     fn hears_all(&self) -> bool {
         true
     }

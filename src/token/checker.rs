@@ -1,4 +1,4 @@
-//! [`JwtChecker`]: an [`AdminChecker`] for admins who sign in with a JWT of the host's own.
+//! [`JwtChecker`]: an [`AdminChecker`] for admins who sign in with your own JWTs.
 
 use std::{
     collections::BTreeMap,
@@ -29,12 +29,13 @@ type CallerOf = dyn Fn(&Map<String, Value>) -> Caller + Send + Sync;
 type DecisionOf = dyn Fn(&Actor, &Subject, &Parts) -> Decision + Send + Sync;
 type ActorOf = dyn Fn(&UserId) -> Option<Actor> + Send + Sync;
 
-/// Knows admins by the JWT in `Authorization: Bearer` that the host's own sign-in gave them.
+/// Knows admins by the JWT in `Authorization: Bearer` that your own sign-in gave them.
 ///
 /// 1. Issuer and audience are required, and so is `exp`; `nbf` is looked at where it is present.
 /// 2. The algorithm is that of the key: HS256, RS256, ES256 or EdDSA. What the token says of it only has to agree.
 /// 3. A token without a `kid` is good only where there is one key.
-/// 4. A token that is not good is nobody's: 401. An acting token, or any other with `act` in it, is no admin's login.
+/// 4. A token that is not valid identifies nobody: 401. Neither does an acting token, or any other token with `act`
+///    in it.
 ///
 /// ```
 /// use tower_impersonation::{
@@ -73,7 +74,14 @@ pub struct JwtChecker {
     actor: Arc<ActorOf>,
 }
 
-/// Keys to verify with, by `kid`. Clones share them, so that they can be replaced while the checker runs.
+/// Keys to verify with, by `kid`. Clones share them, so you can replace them while the checker runs.
+///
+/// ```
+/// use tower_impersonation::token::{JwtKeys, KeyError};
+///
+/// assert!(JwtKeys::hs256(&[7; 32]).is_ok());
+/// assert!(matches!(JwtKeys::hs256(b"too short"), Err(KeyError::TooShort)));
+/// ```
 #[derive(Clone, Default)]
 pub struct JwtKeys {
     keys: Arc<RwLock<Keys>>,
@@ -91,13 +99,13 @@ pub enum KeyError {
     /// An algorithm other than HS256, RS256, ES256 and EdDSA, or one that is not the key's.
     #[error("the key is not for HS256, RS256, ES256 or EdDSA")]
     Algorithm,
-    /// The value is no set of keys (RFC 7517, section 5).
+    /// The value is not a JWK set (RFC 7517, section 5).
     #[error("the value is no JWK set: {0}")]
     NoSet(
         /// What is wrong with it.
         String,
     ),
-    /// There is no key in the set that could be used.
+    /// No key in the set can be used.
     #[error("the set has no key that could be used")]
     Empty,
 }
@@ -141,7 +149,7 @@ impl JwtKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when the key is too short, or the algorithm is none of the four or not the key's.
+    /// [`KeyError`] if the key is too short, or the algorithm is not one of the four or not the key's.
     pub fn with_key(
         self,
         kid: Option<impl Into<String>>,
@@ -172,7 +180,7 @@ impl JwtKeys {
     ///
     /// # Errors
     ///
-    /// [`KeyError`] when the value is no such set, or nothing in it can be used.
+    /// [`KeyError`] if the value is not a JWK set, or no key in it can be used.
     pub fn from_jwks(jwks: &Value) -> Result<Self, KeyError> {
         let keys = read_set(jwks)?;
         Ok(Self {
@@ -180,7 +188,7 @@ impl JwtKeys {
         })
     }
 
-    /// Takes these keys in place of all that were there, for all clones.
+    /// Replaces all keys by these, for all clones.
     ///
     /// # Errors
     ///
@@ -249,8 +257,8 @@ impl fmt::Debug for JwtKeys {
 // === impl JwtChecker ===
 
 impl JwtChecker {
-    /// Tokens of this issuer for this audience, verified with these keys. `identify` tells who has such claims;
-    /// `authorize` is [`AdminChecker::authorize`].
+    /// Accepts tokens of this issuer for this audience, verified with these keys. `identify` says whose claims
+    /// these are; `authorize` is [`AdminChecker::authorize`].
     pub fn new<I, A>(
         issuer: impl Into<String>,
         audience: impl Into<String>,

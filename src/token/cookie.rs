@@ -5,8 +5,8 @@
 //!    nothing. One that has our name and cannot be read, or stands there twice, is 400.
 //! 2. `SameSite=Lax`, so that a link on another site brings it along: the request is then refused with a page that asks
 //!    (rule [R5](crate::rules#r5)). `Strict` would keep it back, and the link would show the actor's own page.
-//! 3. It outlives its session by [`OUTLIVES`], or a form that was open when the session ended would be saved as the actor.
-//!    A stale one is refused, and is taken away with the first refusal that a person sees.
+//! 3. It outlives its session by [`OUTLIVES`], or a form that was open when the session ended would be saved as the
+//!    actor. A stale one is refused, and is taken away with the first refusal that a person sees.
 
 use std::time::Duration;
 

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use crate::words::{Access, SessionId, Subject, UserId};
 
-/// What a start hands out.
+/// What a start hands out. [`Debug`](std::fmt::Debug) shows neither token.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct IssuedTokens {
@@ -16,7 +16,7 @@ pub struct IssuedTokens {
     pub expires_in: Duration,
 }
 
-/// A token that is good, and whose session lives.
+/// A valid token, whose session is active.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct VerifiedToken {

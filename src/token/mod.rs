@@ -1,4 +1,4 @@
-//! Acting tokens (feature `jwt`): who acts as whom, signed, for the services behind us.
+//! Acting tokens (feature `jwt`): who acts as whom, signed, for the services behind you.
 //!
 //! A start hands out two. The *access token* lives for 15 minutes and says
 //! `{iss, aud, sub, role, act: {sub}, sid, access, iat, exp, jti}` with `typ` `at+jwt`: `sub` is the subject,
@@ -19,15 +19,15 @@
 //!    refused and not missing (rule [B11](crate::rules#b11)).
 //! 7. `act` may hold another `act`; only the outermost decides, and more than [`MAX_ACT_DEPTH`] are refused.
 //!
-//! With a token as Bearer the host's own authentication has to step aside: put our layer outside of it, or let it
+//! If a token comes as Bearer, your own authentication has to step aside: put this layer outside it, or let it
 //! ask [`LiveTokens::verify`](crate::LiveTokens::verify).
 //!
 //! # Cryptography
 //!
-//! By the crate `jsonwebtoken`, which takes its backend from the features `jwt-aws-lc-rs` and `jwt-rust-crypto`: turn
-//! on exactly one. Where some other crate turns the other one on as well, or with neither, install one for the whole
-//! process with `jsonwebtoken::crypto::CryptoProvider::install_default`. [`Builder::build`](crate::Builder::build)
-//! signs once to see that it works.
+//! Tokens are signed by the crate `jsonwebtoken`, which takes its backend from the features `jwt-aws-lc-rs` and
+//! `jwt-rust-crypto`: turn on exactly one. If another crate turns on the other one too, or with neither, install
+//! one for the whole process with `jsonwebtoken::crypto::CryptoProvider::install_default`.
+//! [`Builder::build`](crate::Builder::build) signs once to see that it works.
 //!
 //! ```
 //! use tower_impersonation::{
@@ -184,7 +184,7 @@ impl Tokens {
         }
     }
 
-    /// Tokens signed with a secret of at least 32 bytes, which whoever verifies them has to know as well.
+    /// Tokens signed with a secret of at least 32 bytes. Everyone who verifies them needs the same secret.
     pub fn hs256(
         issuer: impl Into<String>,
         audience: impl Into<String>,
@@ -224,8 +224,8 @@ impl Tokens {
     /// One more name for the header `Impersonation-Token`, for clients that were written for another. It is taken out
     /// like the first (rule [R9](crate::rules#r9)).
     ///
-    /// Without this, a token in `X-Impersonation-Token` is refused with 400 and not ignored: whoever sent it would act
-    /// as themselves (rule [R4](crate::rules#r4)).
+    /// Without this, a token in `X-Impersonation-Token` is refused with 400 and not ignored: its sender meant to
+    /// act and would otherwise act as themselves (rule [R4](crate::rules#r4)).
     ///
     /// ```
     /// # use tower_impersonation::token::Tokens;
@@ -233,21 +233,22 @@ impl Tokens {
     ///     .header("X-Impersonation-Token");
     /// ```
     ///
-    /// [`Builder::build`](crate::Builder::build) refuses names that mean something else (`Cookie`, `Origin`, `X-Forwarded-..`),
-    /// or that begin as the marker does.
+    /// [`Builder::build`](crate::Builder::build) refuses names that mean something else (`Cookie`, `Origin`,
+    /// `X-Forwarded-..`), or that begin as the marker does.
     pub fn header(mut self, name: impl Into<String>) -> Self {
         self.headers.push(name.into());
         self
     }
 
-    /// Acts the whole browser that starts a session, by the signed cookie `__Host-impersonation`: every request outside
-    /// of excluded prefixes, until the session is stopped. Default: off.
+    /// Makes a whole browser act once it has started a session, by the signed cookie `__Host-impersonation`: every
+    /// request outside excluded prefixes, until the session is stopped. Default: off.
     ///
-    /// Where it is on a request, the actor's own login has to be theirs if there is one; where there is none,
+    /// If the actor's own login is on the request too, it must belong to the same actor. If it is not,
     /// [`AdminChecker::actor`](crate::AdminChecker::actor) tells who they are.
     ///
-    /// The cookie stays for 30 days after its session. A page may still be open when the session ends, and what it sends
-    /// then must be refused and not run as the actor. The first refusal that a person sees says so and takes the cookie away.
+    /// The cookie stays for 30 days after its session. A page may still be open when the session ends, and what it
+    /// sends then must be refused and not run as the actor. The first refusal that a person sees says so and takes
+    /// the cookie away.
     ///
     /// It is `SameSite=Lax`. A link on another site brings it along, and is answered by a page that asks whether to
     /// act; every other request from another site is refused, like a marker in the URL (rule [R5](crate::rules#r5)).

@@ -14,12 +14,11 @@ use pin_project_lite::pin_project;
 use crate::words::{ActingAs, BoxError, EndedReason};
 
 pin_project! {
-    /// A response body: the inner service's as it is, the same with a session that can end it, or a
-    /// refusal.
+    /// A response body: the inner service's own, the same bound to a session, or a refusal.
     ///
-    /// When the session of an acted response ends, the body fails with [`SessionOver`], so that the client
-    /// sees a response that was cut and not one that is complete. A body that is there in one piece is not cut:
-    /// the answer to a stop arrives.
+    /// When the session of an acted response ends, the body fails with [`SessionOver`], so that the client sees a
+    /// response that was cut and not one that looks complete. A body that is available in one piece is not cut: the
+    /// answer to a stop arrives.
     pub struct ResponseBody<B> {
         #[pin]
         kind: Kind<B>,
@@ -35,7 +34,7 @@ pin_project! {
     }
 }
 
-/// Watches for the end of the session. The waiting begins only when the body itself has to wait.
+/// Watches for the end of the session. It begins to wait only when the body itself has to wait.
 struct End {
     acting_as: ActingAs,
     /// Nothing of the body was asked for yet.

@@ -14,8 +14,8 @@ use crate::{
     words::{ActingAs, BoxError},
 };
 
-/// A layer that refuses acted requests with 403 `protected`, for a part of the application that nobody may
-/// enter for someone else. Inside of [`ImpersonationLayer`](crate::ImpersonationLayer).
+/// A layer that refuses acted requests with 403 `protected`, for a part of the application that nobody may enter as
+/// someone else. Put it inside [`ImpersonationLayer`](crate::ImpersonationLayer).
 ///
 /// The same for one axum handler is `NotActing` (feature `axum`); the same by path is
 /// [`Builder::protect`](crate::Builder::protect), which needs no second layer.

@@ -7,18 +7,18 @@ use tower_layer::Layer;
 use super::service::Impersonate;
 use crate::engine::Engine;
 
-/// Makes marked requests act. Made by [`Impersonation::layer`](crate::Impersonation::layer), or by [`new`](Self::new) where the two
-/// traits are enough.
+/// Makes marked requests act. Made by [`Impersonation::layer`](crate::Impersonation::layer), or by
+/// [`new`](Self::new) where the two traits are enough.
 ///
 /// # Order
 ///
-/// Outside of the application and inside of its authentication: the checker finds the admin in the
-/// extensions that authentication left there, and the handlers find the subject. Layers that log or
-/// trace belong outside of it, those that decide by user inside.
+/// Put it outside the application and inside its authentication: the checker finds the admin in the extensions that
+/// authentication left, and the handlers find the subject. Layers that log or trace go outside it, layers that
+/// decide by user go inside.
 ///
 /// With axum, `Router::layer` works, and costs about a thousand instructions and three allocations per request
-/// whatever the layer does. Around the finished router, `layer.layer(router)`, it costs none of that; the
-/// module `axum` shows how that is served.
+/// whatever the layer does. Around the finished router, `layer.layer(router)`, it costs none of that; the module
+/// `extract` (feature `axum`) shows how to serve it.
 #[derive(Clone)]
 #[must_use = "a layer does nothing until it is put around a service"]
 pub struct ImpersonationLayer {

@@ -12,10 +12,10 @@ use super::{
     user::DirectoryUser,
 };
 
-/// Says that a request is acted: by whom, as whom, and how far.
+/// Says that a request is acted: by whom, as whom, and how far. Cheap to clone.
 ///
-/// [`ImpersonationLayer`](crate::ImpersonationLayer) puts it into the extensions of the request and of the
-/// response (rule [R14](crate::rules#r14)). A request without it is nobody but the caller's own. Cheap to clone.
+/// [`ImpersonationLayer`](crate::ImpersonationLayer) puts it into the extensions of the request and of the response
+/// (rule [R14](crate::rules#r14)). A request without it is the caller's own.
 ///
 /// ```
 /// use tower_impersonation::ActingAs;
@@ -27,6 +27,9 @@ use super::{
 ///     }
 /// }
 /// ```
+///
+/// With the feature `axum` it is an extractor as well: `ActingAs` for acted requests only, `Option<ActingAs>` for
+/// all.
 #[derive(Clone)]
 pub struct ActingAs(Arc<Inner>);
 
@@ -90,7 +93,8 @@ impl ActingAs {
         self
     }
 
-    /// The person really there, who is accountable. Their rights must not decide what the request may do.
+    /// The person really there, who is accountable. Do not let their rights decide what the request may do: it acts
+    /// as the subject.
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.0.actor
@@ -102,8 +106,16 @@ impl ActingAs {
         &self.0.subject
     }
 
-    /// The subject as the directory knows it: login, role, the host's record. `None` for subjects that are
-    /// no users, and without a directory.
+    /// The subject as the directory knows them: login, role, your own record. `None` without a directory, and for
+    /// subjects that are not users.
+    ///
+    /// ```
+    /// # use tower_impersonation::ActingAs;
+    /// # fn title(acting_as: &ActingAs) -> String {
+    /// let name = acting_as.user().and_then(|user| user.display_name());
+    /// format!("Orders of {}", name.unwrap_or(acting_as.subject().as_str()))
+    /// # }
+    /// ```
     #[must_use]
     pub fn user(&self) -> Option<&DirectoryUser> {
         self.0.user.as_ref()
@@ -115,13 +127,13 @@ impl ActingAs {
         self.0.access
     }
 
-    /// The session behind it; `None` when the host runs without sessions.
+    /// The session that allows this; `None` if the host runs without sessions.
     #[must_use]
     pub fn session(&self) -> Option<&Session> {
         self.0.session.as_ref().map(|(session, _)| &**session)
     }
 
-    /// Why: the session's reason, or the request's own.
+    /// Why: the reason of the session, or without sessions the one that the request gave (`Act-As-Reason`).
     #[must_use]
     pub fn reason(&self) -> Option<&str> {
         match &self.0.session {
@@ -130,20 +142,35 @@ impl ActingAs {
         }
     }
 
-    /// When the session is over at the latest; `None` without one.
+    /// When the session is over at the latest; `None` without a session.
     #[must_use]
     pub fn expires_at(&self) -> Option<OffsetDateTime> {
         self.session().map(|session| session.expires_at)
     }
 
-    /// Waits until the session has ended, for handlers that go on for long: WebSockets, streams of events
-    /// (rule [R19](crate::rules#r19)). Without a session it waits forever.
+    /// Waits until the session has ended, for handlers that go on for long: WebSockets, event streams (rule
+    /// [R19](crate::rules#r19)). Without a session it waits forever. Response bodies do not have to ask: the layer
+    /// cuts them.
     ///
-    /// Response bodies need not ask: the layer cuts them by itself.
+    /// ```
+    /// # use tower_impersonation::ActingAs;
+    /// # async fn receive() -> Option<String> { None }
+    /// # async fn serve(acting_as: ActingAs) {
+    /// loop {
+    ///     tokio::select! {
+    ///         reason = acting_as.ended() => return println!("over: {reason}"),
+    ///         message = receive() => match message {
+    ///             Some(message) => println!("{message}"),
+    ///             None => return,
+    ///         },
+    ///     }
+    /// }
+    /// # }
+    /// ```
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future has no effect but to stop waiting.
+    /// Dropping the future only stops the waiting.
     pub async fn ended(&self) -> EndedReason {
         match &self.0.session {
             Some((_, live)) => live.until_ended(&*self.0.clock).await,

@@ -11,7 +11,7 @@ use super::{
     session::{EndedReason, Session, SessionId},
 };
 
-/// How a session came to its end or was changed: by whom, and by which call. All empty when nobody did it, as when its
+/// Who ended or changed a session, and with which call. All fields are empty if nobody did, for example when its
 /// lifetime was over.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,7 +73,7 @@ impl AuditEvent {
 
     /// The event of a session's end (rule [A1](crate::rules#a1)).
     ///
-    /// Its id and its time follow from the session: whoever writes it, however often, it is one event.
+    /// Its id and its time follow from the session, so it is one event, no matter which replica writes it or how often.
     ///
     /// ```
     /// # use time::OffsetDateTime;

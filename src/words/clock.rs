@@ -8,9 +8,9 @@ use tokio::sync::watch;
 
 /// Reads the time and waits for it to pass.
 ///
-/// Everything in this crate that expires, waits or is stamped asks one `Clock`, so that a test can
-/// move time by hand with [`ManualClock`]. A clock that cannot tell the time refuses what depends on
-/// it (rule [R13](crate::rules#r13)): no error is ever mapped to some default time.
+/// Everything in this crate that expires, waits or is stamped asks one `Clock`, so a test can move time by hand
+/// with [`ManualClock`]. If the clock fails, whatever depends on it is refused (rule [R13](crate::rules#r13)); no
+/// error is ever mapped to a default time.
 ///
 /// ```
 /// use tower_impersonation::clock::{Clock, SystemClock};
@@ -25,14 +25,14 @@ pub trait Clock: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// When the time cannot be told. The operation that asked is refused.
+    /// [`ClockError`] if the time cannot be told. The operation that asked is refused.
     fn now(&self) -> Result<OffsetDateTime, ClockError>;
 
     /// Waits until `duration` has passed.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future has no effect but to stop waiting.
+    /// Dropping the future only stops the waiting.
     async fn sleep(&self, duration: Duration);
 }
 
@@ -48,10 +48,9 @@ pub struct ClockError(
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SystemClock;
 
-/// A clock that stands still until it is told to move. For tests.
+/// A clock that stands still until a test moves it. Clones share the same time.
 ///
-/// Clones share the same time. [`advance`](Self::advance) wakes everyone who waited for the time
-/// that it passes.
+/// [`advance`](Self::advance) wakes every waiter whose time it passes.
 ///
 /// ```
 /// use std::time::Duration;

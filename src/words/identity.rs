@@ -12,10 +12,10 @@ pub(crate) const ANONYMOUS: &str = "~anon";
 /// The marker form of the service role.
 pub(crate) const SERVICE: &str = "~service";
 
-/// A user's id, as the host writes it.
+/// A user's id, as your application writes it. Cheap to clone.
 ///
-/// 1 to 128 bytes of UTF-8 without control characters (rule [R3](crate::rules#r3)). `~anon` and `~service` are taken:
-/// they name the two subjects that are no users. Cheap to clone.
+/// 1 to 128 bytes of UTF-8 without control characters (rule [R3](crate::rules#r3)). `~anon` and `~service` are
+/// reserved: they name the two subjects that are not users.
 ///
 /// ```
 /// use tower_impersonation::UserId;
@@ -25,7 +25,7 @@ pub(crate) const SERVICE: &str = "~service";
 /// assert!(UserId::new("").is_err());
 /// assert!(UserId::new("~anon").is_err());
 ///
-/// // Numbers and UUIDs are ids as they are, and come back by their own type.
+/// // Integers and UUIDs convert without a check, and back into their own type.
 /// let id = UserId::from(42_u32);
 /// assert_eq!(id.parse_as(), Ok(42_u32));
 /// # Ok::<(), tower_impersonation::InvalidUserId>(())
@@ -37,30 +37,39 @@ pub struct UserId(Arc<str>);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum InvalidUserId {
-    /// Nothing there.
+    /// It is empty.
     #[error("a user id must not be empty")]
     Empty,
-    /// Longer than [`UserId::MAX_LEN`].
+    /// It is longer than [`UserId::MAX_LEN`].
     #[error("a user id must not be longer than {} bytes", UserId::MAX_LEN)]
     TooLong,
-    /// Holds a control character.
+    /// It contains a control character.
     #[error("a user id must not hold control characters")]
     Control,
-    /// `~anon` or `~service`.
+    /// It is `~anon` or `~service`.
     #[error("`{ANONYMOUS}` and `{SERVICE}` are no users")]
     Reserved,
 }
 
-/// How much a person may do, as one number: more is more.
+/// How much a person may do, as one number. You choose the numbers.
 ///
-/// An actor may act only as subjects of *strictly* lower rank (rule [S1](crate::rules#s1)). The numbers are the host's.
+/// An actor may act only as subjects of *strictly* lower rank (rule [S1](crate::rules#s1)), so two admins of the
+/// same rank cannot act as each other.
+///
+/// ```
+/// use tower_impersonation::Rank;
+///
+/// const CUSTOMER: Rank = Rank(0);
+/// const SUPPORT: Rank = Rank(10);
+/// assert!(CUSTOMER < SUPPORT);
+/// ```
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
 #[serde(transparent)]
 pub struct Rank(pub u32);
 
-/// What an actor may do to sessions that are not its own. Default: nothing.
+/// What an actor may do beyond their own sessions. Default: nothing.
 ///
 /// ```
 /// use tower_impersonation::Rights;
@@ -96,7 +105,7 @@ pub struct Actor {
     role: Option<Arc<str>>,
 }
 
-/// Whom an actor acts as.
+/// The person or role that an actor acts as.
 ///
 /// In a marker and in the trail it is one word: the user's id, `~anon` or `~service`.
 ///
@@ -118,7 +127,14 @@ pub enum Subject {
     Service,
 }
 
-/// What an acted request may do.
+/// What an acted request may do. Ordered: read-only is less than read-write.
+///
+/// ```
+/// use tower_impersonation::Access;
+///
+/// assert!(Access::ReadOnly < Access::ReadWrite);
+/// assert_eq!(Access::default(), Access::ReadOnly);
+/// ```
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize,
 )]
@@ -142,7 +158,7 @@ impl UserId {
     ///
     /// # Errors
     ///
-    /// [`InvalidUserId`] when it is empty, too long, reserved, or holds control characters.
+    /// [`InvalidUserId`] if it is empty, too long, reserved, or contains control characters.
     pub fn new(id: impl Into<Arc<str>> + AsRef<str>) -> Result<Self, InvalidUserId> {
         Self::check(id.as_ref())?;
         Ok(Self(id.into()))
@@ -156,7 +172,7 @@ impl UserId {
 
     /// The id as the host's own type: an integer, a UUID.
     ///
-    /// A marker can name any text. In a directory, what is no id of the host's is no user:
+    /// A marker can contain any text. In a directory, text that is not one of your ids is nobody:
     ///
     /// ```
     /// use tower_impersonation::UserId;
@@ -167,12 +183,12 @@ impl UserId {
     /// # Ok::<(), tower_impersonation::InvalidUserId>(())
     /// ```
     ///
-    /// Some types read several texts as one value (`042`, `+42`). The directory's answer then has another id than the
-    /// one that was asked for, and is taken for no user (rule [R8](crate::rules#r8)).
+    /// Some types read several texts as one value (`042`, `+42`). The directory then answers with another id than
+    /// it was asked for, and that answer counts as "no such user" (rule [R8](crate::rules#r8)).
     ///
     /// # Errors
     ///
-    /// The error of `T` when the id is none.
+    /// The error of `T` if the id is not a `T`.
     pub fn parse_as<T: FromStr>(&self) -> Result<T, T::Err> {
         self.0.parse()
     }
@@ -276,7 +292,7 @@ impl BitOr for Rights {
 // === impl Actor ===
 
 impl Actor {
-    /// An admin of this rank, with no [`Rights`] over the sessions of others.
+    /// An admin of this rank, without [`Rights`].
     #[must_use]
     pub fn new(id: UserId, rank: Rank) -> Self {
         Self {
@@ -288,21 +304,21 @@ impl Actor {
         }
     }
 
-    /// What the actor signs in with, for banners and lists. Default: none.
+    /// What the actor signs in with, shown in banners and lists. Default: none.
     #[must_use]
     pub fn with_login(mut self, login: impl Into<Arc<str>>) -> Self {
         self.login = Some(login.into());
         self
     }
 
-    /// The actor's role by name. Default: none. Never reaches a handler (rule [R14](crate::rules#r14)).
+    /// The name of the actor's role. Default: none. Handlers never see it (rule [R14](crate::rules#r14)).
     #[must_use]
     pub fn with_role(mut self, role: impl Into<Arc<str>>) -> Self {
         self.role = Some(role.into());
         self
     }
 
-    /// Rights over the sessions of others. Default: none.
+    /// What the actor may do beyond their own sessions. Default: nothing.
     #[must_use]
     pub fn with_rights(mut self, rights: Rights) -> Self {
         self.rights = rights;

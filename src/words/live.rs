@@ -62,7 +62,7 @@ impl Live {
         self.state.borrow().ended
     }
 
-    /// The same, and whether its lifetime is over: nobody may have ended it yet.
+    /// The same, but a lifetime that is over counts even if nobody has ended the session yet.
     pub(crate) fn ended_by_now(&self, clock: &dyn Clock) -> Option<EndedReason> {
         let State { expires_at, ended } = *self.state.borrow();
         ended.or_else(|| match clock.now() {
@@ -98,7 +98,7 @@ impl Live {
         }
     }
 
-    /// It is over: whoever waits hears of it. The first reason stays.
+    /// Ends it and wakes its waiters. The first reason stays.
     pub(crate) fn end(&self, reason: EndedReason) {
         self.state
             .send_modify(|state| state.ended = state.ended.or(Some(reason)));

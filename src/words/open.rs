@@ -7,14 +7,16 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// A word that this release does not know.
+/// A word that this release does not know, because a newer one wrote it.
 ///
-/// It is one that a newer release has written: it is shown and passed on as it is, and nothing is decided by it.
+/// It is shown and passed on as it is, and decides nothing. It stands in the `Other` variant of
+/// [`EventName`](crate::audit::EventName), [`Outcome`](crate::audit::Outcome) and
+/// [`EndedReason`](crate::session::EndedReason).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct UnknownWord(&'static str);
 
-/// The unknown words that were met, each once, so that the enums stay `Copy`. Releases have few words; whoever can
-/// write more of them into the rows fills no memory with them.
+/// The unknown words met so far, each kept once, so that the enums stay `Copy`. Releases add few words. Someone who can
+/// write into the rows could invent more, but the set is bounded, so they cannot fill the memory.
 static MET: Mutex<Option<HashSet<&'static str>>> = Mutex::new(None);
 
 /// More of them, or longer ones, all read as [`TOO_MANY`].

@@ -3,7 +3,7 @@
 /// The most characters in a reason (rule [S1](crate::rules#s1)).
 pub(crate) const MAX_REASON: usize = 500;
 
-/// Why a reason is none (rule [S1](crate::rules#s1)).
+/// Why a reason is not accepted (rule [S1](crate::rules#s1)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum BadReason {
     #[error("`reason` must not be blank")]

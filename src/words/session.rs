@@ -19,6 +19,25 @@ pub struct SessionId(pub Uuid);
 /// A started, bounded, reasoned permission of one actor to act as one subject (rule [S7](crate::rules#s7)).
 ///
 /// Stores make one with [`Session::new`] and fill in the other fields from their rows.
+///
+/// ```
+/// use time::{Duration, macros::datetime};
+/// use tower_impersonation::{Subject, session::{EndedReason, Session, SessionId}};
+///
+/// let noon = datetime!(2026-11-20 12:00 UTC);
+/// let session = Session::new(
+///     SessionId(uuid::Uuid::now_v7()),
+///     "ada".parse()?,
+///     Subject::User("ines".parse()?),
+///     "ticket 4711: cannot pay",
+///     noon,
+///     noon + Duration::HOUR,
+/// );
+/// assert!(session.is_active(noon));
+/// assert!(!session.is_active(session.expires_at), "at its very end it is over");
+/// assert!(!session.ended(EndedReason::Manual, noon).is_active(noon));
+/// # Ok::<(), tower_impersonation::InvalidUserId>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Session {
@@ -26,7 +45,7 @@ pub struct Session {
     pub id: SessionId,
     /// Who acts.
     pub actor: UserId,
-    /// The actor's rank at the start: whoever falls below it is demoted (rule [R8](crate::rules#r8)).
+    /// The actor's rank at the start. An actor who falls below it counts as demoted (rule [R8](crate::rules#r8)).
     pub actor_rank: Rank,
     /// As whom.
     pub subject: Subject,
@@ -36,15 +55,15 @@ pub struct Session {
     pub access: Access,
     /// Why: not blank, trimmed, at most 500 characters (rule [S1](crate::rules#s1)).
     pub reason: Arc<str>,
-    /// The case that this belongs to, as the host's tools write it.
+    /// The case that this belongs to, as your tools write it.
     pub ticket: Option<Arc<str>>,
     /// When it started.
     pub started_at: OffsetDateTime,
-    /// When it is over at the latest. At this very time it is over (rule [S4](crate::rules#s4)).
+    /// When it is over at the latest; at exactly this time it is over (rule [S4](crate::rules#s4)).
     pub expires_at: OffsetDateTime,
-    /// It is over after this time without an acted request.
+    /// How long it lives without an acted request.
     pub idle_timeout: Duration,
-    /// The last acted request that the store knows of; the start, when there was none.
+    /// The last acted request that the store knows of; the start, if there was none.
     pub last_seen_at: OffsetDateTime,
     /// When it ended, if it did.
     pub ended_at: Option<OffsetDateTime>,
@@ -52,7 +71,7 @@ pub struct Session {
     pub ended_reason: Option<EndedReason>,
     /// Where the start came from (rule [R18](crate::rules#r18)).
     pub address: Option<IpAddr>,
-    /// What the start came with, at most 256 bytes.
+    /// The `User-Agent` of the start, cut at 256 bytes.
     pub user_agent: Option<Arc<str>>,
 }
 
@@ -66,7 +85,7 @@ open_words! {
         Manual = "manual",
         /// The lifetime was over.
         Timeout = "timeout",
-        /// No acted request for too long.
+        /// There was no acted request for too long.
         Idle = "idle",
         /// The actor signed out.
         AdminLogout = "admin_logout",
@@ -78,7 +97,7 @@ open_words! {
         SubjectGone = "subject_gone",
         /// The actor started another one.
         Replaced = "replaced",
-        /// The actor took the marker out of the address bar (rule [R20](crate::rules#r20)).
+        /// The actor removed the marker from the address bar (rule [R20](crate::rules#r20)).
         MarkerRemoved = "marker_removed",
     }
 }
@@ -99,7 +118,7 @@ pub enum SubjectKind {
 // === impl Session ===
 
 impl Session {
-    /// A session with the required parts; read-only, with no idle limit of its own.
+    /// A session with the required parts: read-only, without an idle limit.
     #[must_use]
     pub fn new(
         id: SessionId,
@@ -129,7 +148,7 @@ impl Session {
         }
     }
 
-    /// Neither ended nor past its lifetime at `now`; it may have been idle for too long.
+    /// Whether it has neither ended nor reached its lifetime at `now`. It may have been idle for too long.
     #[must_use]
     pub fn is_open(&self, now: OffsetDateTime) -> bool {
         self.ended_at.is_none() && now < self.expires_at
@@ -141,7 +160,7 @@ impl Session {
         self.ended_at.is_none() && self.due(now).is_none()
     }
 
-    /// Why and when it came to its end by itself, if it has by `now` and nobody has ended it yet.
+    /// Why and when it ran out, if it has by `now` and has not been ended yet.
     #[must_use]
     pub fn due(&self, now: OffsetDateTime) -> Option<(EndedReason, OffsetDateTime)> {
         if self.ended_at.is_some() {

@@ -1,4 +1,4 @@
-//! [`DirectoryUser`]: a user as the host's directory knows them.
+//! [`DirectoryUser`]: a user as your directory knows them.
 
 use std::{any::Any, borrow::Cow, fmt, sync::Arc};
 
@@ -29,7 +29,7 @@ pub struct DirectoryUser {
 // === impl DirectoryUser ===
 
 impl DirectoryUser {
-    /// A user of this rank who may be acted as.
+    /// A user of this rank, as whom any actor of higher rank may act.
     #[must_use]
     pub fn new(id: UserId, rank: Rank) -> Self {
         Self {
@@ -43,14 +43,14 @@ impl DirectoryUser {
         }
     }
 
-    /// What the user signs in with: an e-mail address as a rule. Default: none.
+    /// What the user signs in with, usually an e-mail address. Default: none.
     #[must_use]
     pub fn with_login(mut self, login: impl Into<Arc<str>>) -> Self {
         self.login = Some(login.into());
         self
     }
 
-    /// The user's name for people to read. Default: none.
+    /// The user's name, for people to read. Default: none.
     #[must_use]
     pub fn with_display_name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.display_name = Some(name.into());
@@ -64,15 +64,21 @@ impl DirectoryUser {
         self
     }
 
-    /// Nobody may act as this user, and why: opted out, a system account, locked. The reason goes to
-    /// the trail. Default: anyone of higher rank may.
+    /// Lets nobody act as this user, and says why: opted out, a system account, locked. The reason goes to the trail.
+    /// Default: any actor of higher rank may.
+    ///
+    /// ```
+    /// # use tower_impersonation::{DirectoryUser, Rank};
+    /// let kim = DirectoryUser::new(7_u32.into(), Rank(0)).not_impersonable_because("opted out");
+    /// assert_eq!(kim.not_impersonable(), Some("opted out"));
+    /// ```
     #[must_use]
     pub fn not_impersonable_because(mut self, reason: impl Into<Cow<'static, str>>) -> Self {
         self.not_impersonable = Some(reason.into());
         self
     }
 
-    /// The host's own record of the user, for [`assume_data`](crate::Builder::assume_data) and
+    /// Your own record of the user, for [`assume_data`](crate::Builder::assume_data) and
     /// [`assume`](crate::Builder::assume) to pick up.
     ///
     /// ```
@@ -120,13 +126,13 @@ impl DirectoryUser {
         self.role.as_deref()
     }
 
-    /// Why nobody may act as this user, if so.
+    /// Why nobody may act as this user; `None` if they may.
     #[must_use]
     pub fn not_impersonable(&self) -> Option<&str> {
         self.not_impersonable.as_deref()
     }
 
-    /// The host's own record, when it is a `T`.
+    /// Your own record of the user, if there is one and it is a `T`.
     #[must_use]
     pub fn data<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.data.as_deref()?.downcast_ref()

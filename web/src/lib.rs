@@ -1,7 +1,8 @@
-//! The web side of [tower-impersonation](tower_impersonation): what people and other programs meet of it, with axum.
+//! The web side of [tower-impersonation](tower_impersonation), with axum: an HTTP API, admin pages, and the banner
+//! on acted pages.
 //!
-//! Everything here stands on the public API of the core alone, above all on [`Impersonation::admin`] and
-//! [`Impersonation::signed_in`], so the same can be written for another framework.
+//! Everything here uses only the public API of the core, above all [`Impersonation::admin`] and
+//! [`Impersonation::signed_in`], so you can write the same for another framework.
 //!
 //! ```
 //! use axum::Router;
@@ -32,7 +33,7 @@
 //! let app: Router = app
 //!     .nest("/impersonation", control(&impersonation))            // start, stop, current, list
 //!     .nest("/admin/impersonation", console(&impersonation))      // the same for people
-//!     .layer(page(&impersonation))                                // the banner, directly inside of the next one
+//!     .layer(page(&impersonation))                                // the banner, directly inside the next one
 //!     .layer(impersonation.layer());
 //! # app
 //! # };

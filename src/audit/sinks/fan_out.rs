@@ -18,8 +18,8 @@ use crate::{
 
 /// Writes to several sinks at once.
 ///
-/// Each may take a second, so [`audit_timeout`](crate::Builder::audit_timeout) has to be longer than that. A sink that
-/// hangs holds each write up for that second, also with [`any`](Self::any).
+/// Each may take a second, so [`audit_timeout`](crate::Builder::audit_timeout) has to be longer than that. A sink
+/// that hangs delays each write by that second, with [`any`](Self::any) too.
 ///
 /// ```
 /// use tower_impersonation::audit::{FanOut, MemorySink, TracingSink};
@@ -43,8 +43,14 @@ impl FanOut {
     /// How long one sink of several may take.
     pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-    /// An event is durable when every sink has it. A sink that fails holds the trail up; the others do not get an
+    /// An event is durable when every sink has it. A failing sink holds up the trail; the others do not get an
     /// event twice because of it.
+    ///
+    /// ```
+    /// use tower_impersonation::audit::{FanOut, MemorySink, TracingSink};
+    ///
+    /// let audit = FanOut::all().and(MemorySink::default()).and(TracingSink);
+    /// ```
     #[must_use]
     pub fn all() -> Self {
         Self {
@@ -53,8 +59,8 @@ impl FanOut {
         }
     }
 
-    /// An event is durable when at least one sink has it. What another sink has missed is not brought to it
-    /// later; a warning in the log says so.
+    /// An event is durable when at least one sink has it. A sink that missed an event does not get it later; the
+    /// log warns of it.
     #[must_use]
     pub fn any() -> Self {
         Self {

@@ -42,7 +42,7 @@ use crate::{
 
 /// The way into the trail. Clones share it.
 ///
-/// The layer and the handle record by themselves. A host needs the trail to [`flush`](Self::flush) it when the server
+/// The layer and the handle record everything. Host code needs it only to [`flush`](Self::flush) it when the server
 /// has shut down:
 ///
 /// ```
@@ -60,17 +60,17 @@ pub struct Trail {
     shared: Arc<Shared>,
 }
 
-/// The trail did not take an event. Nothing that depended on it was done.
+/// The trail did not take an event. Whatever depended on it was not done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrailError {
-    /// The sink failed, again and again.
+    /// The sink failed several times in a row.
     #[error("the audit sink fails")]
     Failing,
-    /// Neither room nor an answer within the time allowed.
+    /// There was neither room in the queue nor an answer of the sink within the time allowed.
     #[error("the audit sink did not answer in time")]
     TimedOut,
-    /// The clock cannot tell the time.
+    /// The clock failed.
     #[error("the clock cannot tell the time")]
     NoTime,
 }
@@ -130,15 +130,15 @@ impl Trail {
         }
     }
 
-    /// Writes everything that was recorded so far, what was folded included. Call it before the process ends.
+    /// Writes everything recorded so far, folded events included. Call it before the process ends.
     ///
-    /// What is recorded meanwhile is not waited for, so it comes to an end on a busy server as well.
+    /// It does not wait for what is recorded meanwhile, so it finishes on a busy server too.
     ///
     /// # Errors
     ///
-    /// [`TrailError::Failing`] when the sink has failed several times in a row. The events are still in
-    /// the queue then, and still being tried. [`TrailError::NoTime`] when refusals were counted, and the
-    /// clock cannot tell when.
+    /// [`TrailError::Failing`] if the sink has failed several times in a row. The events are still in the queue,
+    /// and are still being retried. [`TrailError::NoTime`] if refusals were only counted and the clock cannot say
+    /// when.
     ///
     /// # Cancel safety
     ///
@@ -308,7 +308,7 @@ impl Trail {
         self.shared.unfold(Which::Of(session));
     }
 
-    /// Closes the windows of folded events when their is over, until there are none.
+    /// Closes the windows of folded events when their time is over, until there are none.
     fn tick(&self) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             self.shared.folds().ticking = false;
@@ -373,7 +373,7 @@ impl Shared {
         Some(Slot::of(&self.slots))
     }
 
-    /// Room for a refusal. Callers whom nobody knows get at most half of it, so that they cannot keep the name of
+    /// Room for a refusal. Callers who are not signed in get at most half of it, so they cannot keep the name of
     /// someone who is signed in out of the trail.
     fn try_refusal_slot(&self, is_known: bool) -> Option<Slot> {
         let slots = &self.refusal_slots;

@@ -1,8 +1,8 @@
 //! What waits to be written, and the room for it.
 //!
-//! There are two lanes, so that nobody waits behind what anyone can cause: one for acted requests and sessions, one for
-//! refusals (rule [A4](crate::rules#a4)). Each keeps its order; within one write, events stand in the order in which
-//! they were recorded.
+//! There are two lanes, one for acted requests and sessions, one for refusals (rule [A4](crate::rules#a4)): anyone
+//! can cause refusals, and nobody should wait behind them. Each keeps its order; within one write, events stand in
+//! the order in which they were recorded.
 
 use std::{
     borrow::Cow,
@@ -194,7 +194,7 @@ impl Queue {
 // === impl Entry ===
 
 impl Entry {
-    /// An event that nobody waits for.
+    /// An event without a waiter.
     pub(super) fn new(lane: Lane, event: AuditEvent, slot: Option<Slot>) -> Self {
         let ticket = Ticket {
             lane,

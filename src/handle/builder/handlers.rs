@@ -18,13 +18,13 @@ use crate::{
 /// On an acted request all of it is loaded first, and then changed at once, before the handler runs. An error, a panic
 /// or a time-out refuses the request with 503 (rule [R13](crate::rules#r13)).
 ///
-/// What is replaced has to be on the request: if it is not, handlers look elsewhere for their user. Such a request is
-/// refused with 503, and the log names the type or the header that is missing. So is one that has an `Arc<T>` or an
-/// `Option<T>` where `T` is assumed. Only where nobody is signed in but by an acting token (feature `jwt`) is there
-/// nothing to replace, and the value is put there.
+/// What is replaced has to be on the request: if it is not, handlers look elsewhere for their user. Such a request
+/// is refused with 503, and the log names the type or the header that is missing. So is one that has an `Arc<T>` or
+/// an `Option<T>` where `T` is assumed. The exception is a request whose only login is an acting token (feature
+/// `jwt`): there is nothing to replace, so the value is added.
 ///
-/// [`protect`](Self::protect) the routes that hand out credentials, such as an API's `GET /user` that answers with a
-/// fresh token: a handler that makes them of the subject gives the actor a login that outlives the session.
+/// [`protect`](Self::protect) the routes that hand out credentials, such as an API's `GET /user` that answers with
+/// a fresh token: they would give the actor a login of the subject that outlives the session.
 impl Builder {
     /// Replaces the `T` in the request's extensions by what `load` returns, or removes it for `None`.
     ///
@@ -79,8 +79,8 @@ impl Builder {
         self.assuming(Assume::data::<T>("assume_data"))
     }
 
-    /// Replaces the `T` in the request's extensions by what `load` makes of it, or removes it for `None`: for types that
-    /// know more than the user, such as axum-login's `AuthSession` or a `tower_sessions::Session`.
+    /// Replaces the `T` in the request's extensions by what `load` makes of it, or removes it for `None`: for types
+    /// that know more than the user, such as axum-login's `AuthSession` or a `tower_sessions::Session`.
     ///
     /// `load` gets `None` only where nobody is signed in but by an acting token. A clone of a session often shares its
     /// state with the original: make a new one where that is so, or the change reaches the actor's own session.
@@ -133,8 +133,8 @@ impl Builder {
     /// # Ok::<(), tower_impersonation::ConfigError>(())
     /// ```
     ///
-    /// [`build`](Self::build) refuses the names of markers and tokens, and headers that carry the request itself, such as
-    /// `Content-Length`.
+    /// [`build`](Self::build) refuses the names of markers and tokens, and headers that carry the request itself,
+    /// such as `Content-Length`.
     pub fn assume_header<F, Fut>(self, name: HeaderName, load: F) -> Self
     where
         F: Fn(ActingAs) -> Fut + Send + Sync + 'static,

@@ -1,15 +1,15 @@
 //! The admin pages (feature `console`): people, my session, sessions, trail, summary, and what happens now.
 //!
-//! [`console()`] makes an `axum::Router` of pages that a browser shows as they come: forms and links, one
-//! style sheet, and one script that only keeps what is shown up to date. Nothing is loaded from elsewhere, and nothing
-//! has to be built. They stand on the handle and not on the HTTP API, which need not be mounted.
+//! [`console()`] makes an `axum::Router` of pages that a browser shows as they come: forms and links, one style
+//! sheet, and one script that only keeps what is shown up to date. Nothing is loaded from elsewhere, and there is
+//! no build step. The pages use the handle and not the HTTP API, so they work without it.
 //!
 //! | page | what |
 //! | --- | --- |
-//! | `GET /` | people whom this admin may act as: `q`, `offset` |
+//! | `GET /` | people as whom this admin may act: `q`, `offset` |
 //! | `GET /start?subject=` | why, how far and how long; and who else acted as this user. `next` is a path on this host |
 //! | `POST /start?subject=` | starts, then 303 to the marked `next` or [`Builder::after_start`] |
-//! | `GET /session` | one's own active sessions |
+//! | `GET /session` | the caller's own active sessions |
 //! | `POST /session/stop` | ends them, or the one that `session` names |
 //! | `POST /session/change?subject=` | raises the access or moves the end, for a reason |
 //! | `GET /sessions` | all sessions, with the filters of the HTTP API |
@@ -19,16 +19,17 @@
 //! | `GET /summary?week=2026-W47` | each admin's starts, time, subjects, refusals and writes in a week |
 //! | `GET /events` | server-sent events for the script |
 //!
-//! 1. Every page is for admins, but for one's own sessions, which anyone who has one may see and stop (rule
+//! 1. Every page is for admins, except the caller's own sessions, which anyone who has one may see and stop (rule
 //!    [S5](tower_impersonation::rules#s5)). Others' sessions and events need the [`Rights`] that the HTTP API asks for.
-//! 2. Refusals are pages as well, with the status and the [`Rejection`] that the HTTP API answers with. A refused start
-//!    comes back with everything that was typed.
-//! 3. A start asks the checker and the directory when its page is opened: whom one may not act as is refused there.
+//! 2. Refusals are pages too, with the status and the [`Rejection`] of the HTTP API. A refused start comes back
+//!    with everything that was typed.
+//! 3. Opening the page of a start already asks the checker and the directory: a start that would be refused has no
+//!    form.
 //! 4. Forms that another site sends are refused (the scheme of `tower_http::csrf`). Nothing is ever changed by `GET`.
-//! 5. Pages carry a `Content-Security-Policy` of their own without anything inline, and are not kept by anyone.
-//! 6. The trail shows ids, not names: what is evidence does not change when someone is renamed, and a refused try shows
-//!    nothing of whom it was about (rule [R7](tower_impersonation::rules#r7)). Elsewhere the directory's names are
-//!    shown, and ids where it fails.
+//! 5. Pages carry their own `Content-Security-Policy`, without anything inline, and no cache may keep them.
+//! 6. The trail shows ids, not names: evidence must not change when someone is renamed, and a refused attempt must
+//!    reveal nothing about its subject (rule [R7](tower_impersonation::rules#r7)). Elsewhere the directory's names
+//!    are shown, and ids where it fails.
 //! 7. Times are in UTC.
 //!
 //! ```
@@ -88,7 +89,7 @@ static SCRIPT: Asset = Asset::script(include_str!("console.js"));
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
                       img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'";
 
-/// The admin pages, to be mounted anywhere; see [the module](mod@crate::console).
+/// The admin pages, for any mount; see [the module](mod@crate::console).
 ///
 /// Links lead to [`Builder::console_path`]. Where that is not set they lead to where `Router::nest` has put the pages,
 /// which is right unless a proxy in front changes paths; but then the pages are not excluded from acting, and a marked

@@ -1,19 +1,18 @@
 //! The HTTP API (feature `control`): start, stop, current, change, list, search, the trail, live.
 //!
 //! [`control()`] makes an `axum::Router` and so a tower service that any server can mount.
-//! Paths are relative to where that is; tell it to [`Builder::control_path`], so that the API is
-//! never acted itself.
+//! Paths are relative to its mount, which [`Builder::control_path`] has to know: the API itself is never acted.
 //!
 //! | call | body | success |
 //! | --- | --- | --- |
 //! | `POST /`, `POST /start` | `target_user_id` (or `email`, or `public_id`), `reason`, `access?`, `ticket?`, `duration?`, `next?` | the started session, with tokens where `Builder::tokens` is set |
 //! | `POST /anon`, `POST /service` | `reason`, `access?`, `ticket?`, `duration?`, `next?` | the same, `target_user: null` |
-//! | `DELETE /`, `POST /end` | `session_id?`: one of one's own, else all of them | `{success, message}` |
+//! | `DELETE /`, `POST /end` | `session_id?`: this one of the caller's own sessions, else all of them | `{success, message, stored}` |
 //! | `GET /` | – | `{session, target_user}`, both null when there is none |
 //! | `PATCH /` | `reason`, `access?`, `duration?` | `{session}`: the newest active one, changed |
 //! | `GET /sessions` | query: `limit` (1 to 500, default 50), `offset` or `cursor`, `admin_user_id`, `target_user_id`, `impersonation_type`, `is_active`, `from`, `to` | `{sessions, total, next_cursor}`, newest first |
-//! | `DELETE /sessions/{id}` | – | `{success, message}` |
-//! | `GET /users` | query: `q`, `limit`, `offset` | `{users, next_offset}`: those whom this actor may act as |
+//! | `DELETE /sessions/{id}` | – | `{success, message, stored}` |
+//! | `GET /users` | query: `q`, `limit`, `offset` | `{users, next_offset}`: users as whom this actor may act |
 //! | `GET /audit` | query: `limit`, `offset` or `cursor`, `admin_user_id`, `target_user_id`, `impersonation_type`, `session_id`, `name`, `from`, `to` | `{events, total, next_cursor}`, newest first |
 //! | `GET /audit.csv` | the same | the same as CSV, all of it unless there is a `limit` |
 //! | `GET /events` | – | server-sent events `started`, `updated`, `ended` with the session, and `lost`: look again |
@@ -22,19 +21,19 @@
 //!
 //! With feature `page`, `GET /page.css` and `GET /page.js` are what acted pages load.
 //!
-//! 1. Bodies are JSON or forms. Where a person goes on from there, a form is answered with 303, as a browser
-//!    expects; unless it accepts JSON. So is a stop that finds nothing left to end: Exit always leads out.
+//! 1. Bodies are JSON or forms. A form that a person sends is answered with 303, as a browser expects, unless it
+//!    accepts JSON. So is a stop that finds nothing left to end: Exit always leads out.
 //! 2. `access` is `read_only` (default) or `read_write`; `duration` is in seconds; times are RFC 3339.
 //! 3. Unknown fields are refused, and every refusal of a body names the field. An empty body has no type: what
 //!    `Content-Type` says of it is ignored.
 //! 4. Calls that change something are refused when another site makes a browser send them (the scheme of
 //!    `tower_http::csrf`). Nothing is ever changed by `GET`.
-//! 5. The answer to an end has `Referrer-Policy: no-referrer`, so that the next page is nobody's but one's own. A form
-//!    that finds nothing to end is led out all the same.
+//! 5. The answer to an end has `Referrer-Policy: no-referrer`, so that the next page is the person's own. An end
+//!    that is not stored yet says `"stored": false`: the process that was asked refuses the session already and
+//!    retries.
 //! 6. `next` is a path on this host; anything else is ignored.
-//! 7. Refusals have the body of [`Rejection`], also for what is not there (404) and for methods that
-//!    are not (405).
-//! 8. One's own sessions and events need no right. Those of others need
+//! 7. Refusals have the body of [`Rejection`], also for unknown paths (404) and methods (405).
+//! 8. Callers need no right to their own sessions and events. Those of others need
 //!    [`Rights`](tower_impersonation::Rights)`::LIST_SESSIONS`, `END_SESSIONS` and `READ_TRAIL`.
 //!
 //! ```
@@ -90,7 +89,7 @@ pub(crate) use self::{
     wire::{ReadQuery, SessionQuery, TrailQuery},
 };
 
-/// The HTTP API, to be mounted anywhere; see [the module](mod@crate::control).
+/// The HTTP API, for any mount; see [the module](mod@crate::control).
 ///
 /// It fits into a router with any state.
 ///

@@ -7,8 +7,8 @@ use crate::asset::Asset;
 pub(super) static STYLE: Asset = Asset::style(include_str!("page.css"));
 pub(super) static SCRIPT: Asset = Asset::script(include_str!("page.js"));
 
-/// `page.css` and `page.js`, which acted pages load from [`Builder::control_path`]: for hosts that do not mount the HTTP
-/// API there, which has them too.
+/// `page.css` and `page.js`, which acted pages load from [`Builder::control_path`]: for hosts that do not mount the
+/// HTTP API there, which has them too.
 ///
 /// ```
 /// use axum::Router;

@@ -1,7 +1,6 @@
-//! The banner on acted pages (feature `page`): who is acted as, by whom, how far, until when, and the way out.
+//! The banner on acted pages (feature `page`): who acts as whom, how far, until when, and the way out.
 //!
-//! [`page()`] makes a layer that stands directly inside of
-//! [`ImpersonationLayer`](tower_impersonation::ImpersonationLayer):
+//! [`page()`] makes a layer that goes directly inside [`ImpersonationLayer`](tower_impersonation::ImpersonationLayer):
 //!
 //! ```
 //! use axum::Router;
@@ -17,26 +16,28 @@
 //! ```
 //!
 //! 1. A request that is not acted passes untouched, and so does its response.
-//! 2. Every acted HTML page gets the banner, whatever its status; XHTML as well. Responses that are no pages
-//!    get nothing: `HEAD`, 204, 205, 304, downloads, images. Neither do bodies that are compressed by a layer inside of
-//!    this one, or a part of a page (206): a warning says so. To make that rare, `Accept-Encoding` is taken off
-//!    requests that a page may answer; layers outside of this one still compress.
-//! 3. It stands at the start of `<body>`; without that tag, before the first element that belongs into the body, else at
-//!    the end. A frameset has none, its frames have. What a script fetches (`Sec-Fetch-Dest: empty`) gets one
-//!    only if it is a whole document.
-//! 4. The bytes of the page stay as they are, in any charset that has ASCII in it and in UTF-16: ours are put between them.
-//!    ISO-2022-JP is left alone, with a warning, and so is what follows a tag of more than 1 MiB in the head.
-//! 5. Memory is constant and nothing waits: chunks go on as they come, but for the bytes of an incomplete tag. Trailers
-//!    and errors arrive.
-//! 6. `Content-Length`, `ETag`, `Accept-Ranges` and digests are taken off, as they speak of other bytes.
+//! 2. Every acted HTML or XHTML page gets the banner, whatever its status. Other responses get nothing: `HEAD`,
+//!    204, 205, 304, downloads, images. Nor do bodies that a layer inside this one has compressed, or parts of a
+//!    page (206); the log warns of these. To make that rare, `Accept-Encoding` is removed from requests that a page
+//!    may answer; layers outside this one still compress.
+//! 3. It goes at the start of `<body>`; without that tag, before the first element that belongs in a body, else at
+//!    the end. A frameset gets none, its frames do. What a script fetches (`Sec-Fetch-Dest: empty`) gets one only
+//!    if it is a whole document.
+//! 4. The bytes of the page stay as they are, and ours go between them, in any charset that contains ASCII and in
+//!    UTF-16. ISO-2022-JP is left alone, with a warning, and so is what follows a tag of more than 1 MiB in the
+//!    head.
+//! 5. Memory is constant and nothing waits: chunks go on as they come, except the bytes of an incomplete tag.
+//!    Trailers and errors arrive.
+//! 6. `Content-Length`, `ETag`, `Accept-Ranges` and digests are removed, because they describe other bytes.
 //! 7. There is no inline script and no inline style. Style and script are files of the control mount, and the tags
-//!    carry the nonce of the response's `Content-Security-Policy`. Where both are blocked, the banner reads and works as
-//!    plain HTML; only `form-action`, `sandbox` and a `<base>` on another host can keep its button from working.
-//! 8. Style and script need [`Builder::control_path`], and the button a session. Without them
-//!    the way out is a link to the same page without the marker. What serves the two files there is
-//!    `control()`, with the feature of that name, or [`assets`] where the HTTP API is not wanted.
+//!    carry the nonce of the response's `Content-Security-Policy`. Where both are blocked, the banner reads and
+//!    works as plain HTML; only `form-action`, `sandbox` and a `<base>` on another host can keep its button from
+//!    working.
+//! 8. Style and script need [`Builder::control_path`], and the button needs a session. Without them the way out is
+//!    a link to the same page without the marker. `control()` (the feature of that name) serves the two files
+//!    there, or [`assets`] if you do not want the HTTP API.
 //!
-//! A page whose charset is declared by nothing but a `<meta>` should have it early: the two tags come before it.
+//! A page that declares its charset only in a `<meta>` should do so early: our two tags come before it.
 //!
 //! [`Builder::control_path`]: tower_impersonation::Builder::control_path
 
@@ -84,7 +85,7 @@ struct Settings {
 type Words = dyn Fn(Option<&str>) -> Wording + Send + Sync;
 type Template = dyn Fn(&BannerView<'_>) -> String + Send + Sync;
 
-/// The layer that puts the banner into acted pages. Directly inside of [`Impersonation::layer`]; see
+/// The layer that puts the banner into acted pages. Put it directly inside [`Impersonation::layer`]; see
 /// [the module](mod@crate::page).
 ///
 /// ```
@@ -115,7 +116,7 @@ impl PageLayer {
     /// The banner's words, by the request's `Accept-Language`: the admin's language, whatever the page's is.
     /// Default: English for everyone.
     ///
-    /// A panic in it is caught; the banner is English then.
+    /// A panic in it is caught; the banner is then in English.
     ///
     /// ```
     /// use tower_impersonation::Impersonation;
@@ -139,7 +140,7 @@ impl PageLayer {
         self.with(|settings| settings.wording = Arc::new(wording))
     }
 
-    /// The banner as markup of your own. Default: [`BannerView::default_html`].
+    /// Your own markup for the banner. Default: [`BannerView::default_html`].
     ///
     /// It is HTML that is put at the start of the body. Use [`BannerView::html`] in it, not
     /// [`plain`](BannerView::plain), and keep [`root_attributes`](BannerView::root_attributes),
@@ -147,7 +148,7 @@ impl PageLayer {
     /// down and people get out. Characters that are not ASCII become references, so it fits any charset, but must
     /// hold no text in `<script>` or `<style>`. For pages in XHTML it must be well-formed.
     ///
-    /// A panic in it is caught; the page gets the default banner then.
+    /// A panic in it is caught; the page then gets the default banner.
     ///
     /// ```
     /// use tower_impersonation::Impersonation;
@@ -186,8 +187,8 @@ impl PageLayer {
         self.with(|settings| settings.position = position)
     }
 
-    /// No banner and no style, only the script: for hosts whose pages say themselves who is acted as, and have
-    /// a way out. Default: with the banner.
+    /// No banner and no style, only the script: for pages that say themselves who acts as whom, and have a way out.
+    /// Default: with the banner.
     ///
     /// ```
     /// use tower_impersonation::Impersonation;
