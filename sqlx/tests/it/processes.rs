@@ -343,11 +343,16 @@ async fn s9_nor_where_its_listener_hangs() {
         let mut seen = Seen::default();
         for _ in 0..rounds {
             assert_eq!(there.ask("hears it"), "true");
-            let mut pids = listeners(&db).await;
-            pids.retain(|pid| *pid != own);
+            // What was stopped before goes once it is let go on.
+            let there_pid = loop {
+                match listeners(&db).await[..] {
+                    [one, other] => break if one == own { other } else { one },
+                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            };
             let signal = |signal: &str| {
                 let mut kill = std::process::Command::new("kill");
-                kill.arg(signal).args(pids.iter().map(ToString::to_string));
+                kill.arg(signal).arg(there_pid.to_string());
                 kill.status().is_ok_and(|kill| kill.success())
             };
             if !signal("-STOP") {
@@ -355,7 +360,10 @@ async fn s9_nor_where_its_listener_hangs() {
                 return;
             }
             signal("-CONT");
-            let stop = async || assert!(signal("-STOP"));
+            let stop = async || {
+                // One that goes just now is as good as killed.
+                signal("-STOP");
+            };
             seen.round(end, &here, &mut there, "ada", stop).await;
             signal("-CONT");
         }
