@@ -315,7 +315,7 @@ impl Engine {
     }
 
     /// Lets everyone know that a session is over.
-    fn after_end(self: &Arc<Self>, session: &Session) {
+    pub(super) fn after_end(self: &Arc<Self>, session: &Session) {
         let reason = session.ended_reason.unwrap_or(EndedReason::Timeout);
         self.sessions.lives.end(session.id, reason);
         self.trail.unfold_session(session.id);

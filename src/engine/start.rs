@@ -241,8 +241,8 @@ impl Engine {
         let id = session.id;
         let at_once = async { Ok(sessions.start_recorded(&session, &limits, &event).await) };
         let at_once = self.ask("session store", at_once).await;
-        let started = match at_once.transpose() {
-            Some(started) => started,
+        let (started, is_recorded) = match at_once.transpose() {
+            Some(started) => (started, true),
             None => {
                 // From here on the trail says, or will say once its sink is back, that this session starts.
                 if let Err(error) = self.trail.record_durable(event.clone()).await {
@@ -250,14 +250,17 @@ impl Engine {
                     return Err(self.take_back([event], error.into()));
                 }
                 let start = async { Ok(sessions.start(session, &limits).await) };
-                self.ask("session store", start).await
+                (self.ask("session store", start).await, false)
             }
         };
         match started.and_then(|started| started.map_err(not_started)) {
             Ok(Started { session, ended }) => {
-                ended
-                    .iter()
-                    .for_each(|session| self.record_end(session, &Call::default()));
+                for session in &ended {
+                    match is_recorded {
+                        true => self.after_end(session),
+                        false => self.record_end(session, &Call::default()),
+                    }
+                }
                 self.keep_swept();
                 Ok(session)
             }
