@@ -170,7 +170,13 @@ async fn run(
     }
     // Sessions go on: this process may be one of several, and after a restart it is there again.
     drop(watch);
-    desk.impersonation.trail().flush().await?;
+    match tokio::time::timeout(PATIENCE, desk.impersonation.flush()).await {
+        Ok(flushed) => flushed?,
+        Err(_) => {
+            tracing::error!("the database did not store every end in time");
+            desk.impersonation.trail().flush().await?;
+        }
+    }
     database.close().await;
     Ok(())
 }

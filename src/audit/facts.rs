@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use uuid::Uuid;
 
 use crate::{
-    request::{Client, X_REQUEST_ID},
+    request::{Client, X_REQUEST_ID, uri_as_called},
     words::{ActingAs, AuditEvent, Call, EventName, Outcome, cut_header, cut_path},
 };
 
@@ -41,7 +41,7 @@ impl RequestFacts {
         Self {
             acting_as,
             method: parts.method.clone(),
-            uri: parts.uri.clone(),
+            uri: uri_as_called(parts).clone(),
             route: client.route_of(parts),
             address: client.address_of(parts),
             user_agent: parts.headers.get(USER_AGENT).cloned(),
@@ -147,7 +147,7 @@ pub(crate) fn call_of(client: &Client, parts: &Parts) -> Call {
     Call {
         by: None,
         method: Some(parts.method.as_str().to_owned()),
-        path: Some(cut_path(parts.uri.path()).to_owned()),
+        path: Some(cut_path(uri_as_called(parts).path()).to_owned()),
         address: client.address_of(parts),
         user_agent: parts.headers.get(USER_AGENT).map(cut_header),
         request_id: parts.headers.get(X_REQUEST_ID).map(cut_header),

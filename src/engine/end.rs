@@ -7,7 +7,12 @@
 //!    sweep writes what is not confirmed: the event of an end stays the same one, no matter how often it is written
 //!    (rule [A1](crate::rules#a1)).
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    time::Duration,
+};
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use http::request::Parts;
@@ -33,6 +38,17 @@ pub(crate) enum Ended {
     Nothing,
     /// This process refuses the session from now on; the store has not answered yet, and will be asked until it does.
     NotYet,
+}
+
+/// An end that was asked for, until the store has it.
+struct Asked {
+    id: SessionId,
+    /// Only if it is this actor's. It is refused before the store was asked whose it is.
+    of: Option<UserId>,
+    reason: EndedReason,
+    call: Call,
+    /// The store has failed before.
+    is_again: bool,
 }
 
 /// The sessions that a stop, a forced end, a log-out or a demotion has ended.
@@ -92,14 +108,7 @@ impl Engine {
         parts: &Parts,
     ) -> Result<Stopped, Refusal> {
         let call = self.call(parts, caller);
-        if self.sessions.lives.actor_of(id).as_ref() != Some(caller) {
-            self.sweep().await?;
-            let found = self.get(id).await?;
-            if found.is_none_or(|session| session.actor != *caller) {
-                return Err(nothing_to_end());
-            }
-        }
-        let ended = self.end(id, EndedReason::Manual, call).await?;
+        let ended = self.end_as(Asked::own(caller, id, call)).await?;
         Stopped::from(ended).if_any().ok_or_else(nothing_to_end)
     }
 
@@ -117,7 +126,14 @@ impl Engine {
                 Ok(found) => found.map(|session| session.actor.clone()),
                 // The store cannot tell, and does not have to: the right is enough.
                 Err(_) if may_end_any => None,
-                Err(refusal) => return Err(refusal.by(actor.id())),
+                // Whosever it is, they may end it if it is their own.
+                Err(_) => {
+                    let call = self.call(parts, actor.id());
+                    let asked = Asked::own(actor.id(), id, call);
+                    let ended = self.end_as(asked).await?;
+                    let missing = || missing_right("to end the sessions of others").by(actor.id());
+                    return Stopped::from(ended).if_any().ok_or_else(missing);
+                }
             },
         };
         let reason = match (owner.as_ref() == Some(actor.id()), may_end_any) {
@@ -194,30 +210,35 @@ impl Engine {
         reason: EndedReason,
         call: Call,
     ) -> Result<Ended, Refusal> {
+        self.end_as(Asked::new(id, reason, call)).await
+    }
+
+    async fn end_as(self: &Arc<Self>, asked: Asked) -> Result<Ended, Refusal> {
         self.sessions.required()?;
-        let is_first = self.sessions.lives.refuse(id, reason);
+        let lives = &self.sessions.lives;
+        let is_first = lives.refuse(asked.id, asked.of.as_ref(), asked.reason);
         let this = self.clone();
         let (tell, first) = oneshot::channel();
-        tokio::spawn(async move { this.carry_end(id, reason, call, is_first, tell).await });
+        tokio::spawn(async move { this.carry_end(asked, is_first, tell).await });
         Ok(first.await.unwrap_or(Ended::NotYet))
     }
 
     async fn carry_end(
         self: Arc<Self>,
-        id: SessionId,
-        reason: EndedReason,
-        call: Call,
+        mut asked: Asked,
         is_first: bool,
         tell: oneshot::Sender<Ended>,
     ) {
         let (mut tell, mut delays) = (Some(tell), delays());
         loop {
-            match self.try_end(id, reason, &call).await {
+            match self.try_end(&asked).await {
                 Ok(ended) => {
-                    self.sessions.lives.has_ended(id);
+                    let lives = &self.sessions.lives;
+                    lives.has_ended(asked.id, asked.of.as_ref());
                     return answer(&mut tell, ended);
                 }
                 Err(refusal) => {
+                    asked.is_again = true;
                     answer(&mut tell, Ended::NotYet);
                     if !is_first {
                         // Another task is at it.
@@ -229,15 +250,23 @@ impl Engine {
         }
     }
 
-    async fn try_end(
-        self: &Arc<Self>,
-        id: SessionId,
-        reason: EndedReason,
-        call: &Call,
-    ) -> Result<Ended, Refusal> {
+    async fn try_end(self: &Arc<Self>, asked: &Asked) -> Result<Ended, Refusal> {
         let sessions = self.sessions.required()?;
-        // Or the store may take for idle, and so for over, what is not.
-        self.tell_last_seen().await?;
+        let (id, reason, call) = (asked.id, asked.reason, &asked.call);
+        match &asked.of {
+            // Or the store may take for idle, and so for over, what is not.
+            None => self.tell_last_seen().await?,
+            Some(actor) if self.sessions.lives.actor_of(id).as_ref() == Some(actor) => {
+                self.tell_last_seen().await?;
+            }
+            Some(actor) => {
+                self.sweep().await?;
+                let found = self.get(id).await?;
+                if found.is_none_or(|session| session.actor != *actor) {
+                    return Ok(Ended::Nothing);
+                }
+            }
+        }
         let now = self.now()?;
         let at_once = async {
             sessions
@@ -252,6 +281,14 @@ impl Engine {
                 (self.ask("session store", ended).await?, false)
             }
         };
+        let ended = match ended {
+            // A store may carry out what it never answered.
+            None if asked.is_again => {
+                let found = self.get(id).await?;
+                found.filter(|session| session.ended_reason == Some(reason))
+            }
+            ended => ended,
+        };
         let Some(session) = ended else {
             return Ok(Ended::Nothing);
         };
@@ -264,11 +301,15 @@ impl Engine {
 
     async fn wait_to_retry(&self, delays: &mut ExponentialBackoff, refusal: &Refusal) {
         let pause = delays.next().unwrap_or(LONGEST_PAUSE);
-        tracing::warn!(
-            target: "tower_impersonation",
-            reason = refusal.rejection.reason(), ?pause,
-            "an end is not stored yet; this process refuses the session, and tries again"
-        );
+        let warn = || {
+            tracing::warn!(
+                target: "tower_impersonation",
+                reason = refusal.rejection.reason(), ?pause,
+                "an end is not stored yet; this process refuses the session, and tries again"
+            );
+        };
+        // A log that panics, because its disk is full or its pipe is closed, must not end the attempts.
+        let _ = catch_unwind(AssertUnwindSafe(warn));
         self.host.calls.clock.sleep(pause).await;
     }
 
@@ -330,6 +371,27 @@ impl Engine {
         at: OffsetDateTime,
     ) -> AuditEvent {
         AuditEvent::about(self.trail.next_id(at), at, name, session)
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    fn new(id: SessionId, reason: EndedReason, call: Call) -> Self {
+        Self {
+            id,
+            of: None,
+            reason,
+            call,
+            is_again: false,
+        }
+    }
+
+    fn own(actor: &UserId, id: SessionId, call: Call) -> Self {
+        Self {
+            of: Some(actor.clone()),
+            ..Self::new(id, EndedReason::Manual, call)
+        }
     }
 }
 

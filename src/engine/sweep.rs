@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::runtime::Handle;
+
 use super::{Engine, Refusal, join};
 use crate::words::Call;
 
@@ -73,16 +75,24 @@ impl Engine {
     }
 
     /// Has someone sweep from now on, for as long as the handle lives.
-    pub(super) fn keep_swept(self: &Arc<Self>) {
+    ///
+    /// Without sessions, or outside a runtime, nothing happens: the first request will do it.
+    pub(crate) fn keep_swept(self: &Arc<Self>) {
         let sweeping = &self.sessions.sweeping;
-        if sweeping.load(Ordering::Relaxed) || sweeping.swap(true, Ordering::Relaxed) {
+        if sweeping.load(Ordering::Relaxed) || self.sessions.store().is_none() {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        if sweeping.swap(true, Ordering::Relaxed) {
             return;
         }
         let idle = self.sessions.settings.idle_timeout;
         let pause = (idle / 10).clamp(Duration::from_millis(100), Duration::from_secs(30));
         let clock = self.host.calls.clock.clone();
         let sweeper = Sweeper(Arc::downgrade(self));
-        tokio::spawn(async move {
+        runtime.spawn(async move {
             let sweeper = sweeper;
             loop {
                 clock.sleep(pause).await;

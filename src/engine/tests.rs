@@ -35,6 +35,8 @@ struct Broken {
     store: MemorySessions,
     fails: Arc<AtomicBool>,
     hangs: Arc<AtomicBool>,
+    /// Carries ends out, and does not say so.
+    forgets: Arc<AtomicBool>,
     unconfirmed: Arc<Mutex<Vec<Arc<Session>>>>,
     confirmed: Arc<Mutex<Vec<SessionId>>>,
 }
@@ -83,7 +85,11 @@ impl SessionStore for Broken {
         reason: EndedReason,
         now: OffsetDateTime,
     ) -> Result<Option<Arc<Session>>, BoxError> {
-        self.answer(self.store.end(id, reason, now)).await
+        let ended = self.answer(self.store.end(id, reason, now)).await;
+        match self.forgets.load(SeqCst) {
+            true => Err("the connection is gone".into()),
+            false => ended,
+        }
     }
 
     async fn end_due(
@@ -322,6 +328,123 @@ async fn s5_forced_ends_log_out_and_demotion_hold_while_the_store_fails() {
         let ends = desk.events(EventName::End).await;
         assert_eq!((ends.len(), &ends[0].by), (1, &by_zoe), "{what}");
     }
+}
+
+#[tokio::test]
+async fn s5_one_session_stops_even_if_it_never_acted_here_and_the_store_fails() {
+    for forced in [false, true] {
+        let desk = Desk::new();
+        let id = desk.start("ines").await.id;
+        desk.store.fails.store(true, SeqCst);
+        let impersonation = &desk.impersonation;
+        let end = async |parts: Parts| match forced {
+            true => impersonation.revoke(&parts, id).await,
+            false => impersonation.stop_one(&parts, id).await,
+        };
+        // Someone else's attempt refuses nothing, and keeps nobody from ending it.
+        assert!(!end(Desk::parts("sam")).await.unwrap().is_stored);
+        assert_eq!(desk.act("ines").await, 200, "forced: {forced}");
+        assert!(!end(Desk::parts("ada")).await.unwrap().is_stored);
+        assert_eq!(desk.act("ines").await, 403, "forced: {forced}");
+
+        desk.store.fails.store(false, SeqCst);
+        desk.settle(Duration::from_secs(60)).await;
+        let ended = desk.store.get(id).await.unwrap().unwrap();
+        assert_eq!(ended.ended_reason, Some(EndedReason::Manual));
+        let ends = desk.events(EventName::End).await;
+        let ada = Some("ada".parse().unwrap());
+        assert_eq!((ends.len(), &ends[0].actor), (1, &ada));
+    }
+}
+
+#[tokio::test]
+async fn s5_a_shutdown_waits_for_the_ends_that_are_not_stored() {
+    let desk = Desk::new();
+    let session = desk.start("ines").await;
+    desk.store.fails.store(true, SeqCst);
+    desk.impersonation.stop(&Desk::parts("ada")).await.unwrap();
+    let impersonation = desk.impersonation.clone();
+    let flushing = tokio::spawn(async move { impersonation.flush().await });
+    desk.settle(Duration::from_secs(1)).await;
+    assert!(!flushing.is_finished());
+    desk.store.fails.store(false, SeqCst);
+    desk.settle(Duration::from_secs(60)).await;
+    flushing.await.unwrap().unwrap();
+    let ended = desk.store.get(session.id).await.unwrap().unwrap();
+    assert_eq!(ended.ended_reason, Some(EndedReason::Manual));
+    assert_eq!(desk.sink.events().last().unwrap().name, EventName::End);
+}
+
+#[tokio::test]
+async fn a1_an_end_that_the_store_carried_out_and_never_answered_is_recorded() {
+    let desk = Desk::new();
+    let session = desk.start("ines").await;
+    desk.store.forgets.store(true, SeqCst);
+    let stopped = desk.impersonation.stop(&Desk::parts("ada")).await.unwrap();
+    assert!(!stopped.is_stored);
+    desk.store.forgets.store(false, SeqCst);
+    desk.settle(Duration::from_secs(60)).await;
+    let ends = desk.events(EventName::End).await;
+    assert_eq!(ends.len(), 1);
+    assert_eq!(ends[0].session, Some(session.id));
+    assert_eq!(ends[0].path.as_deref(), Some("/impersonation/end"));
+}
+
+#[tokio::test]
+async fn a1_an_idle_process_writes_the_event_that_another_one_could_not() {
+    let desk = Desk::new();
+    let session = Session::new(
+        SessionId(uuid::Uuid::max()),
+        "ada".parse().unwrap(),
+        "ines".parse().unwrap(),
+        "ticket 4711",
+        NOON,
+        NOON + Duration::from_secs(7_200),
+    );
+    let ended = Arc::new(session.ended(EndedReason::Manual, NOON));
+    desk.store.unconfirmed.lock().unwrap().push(ended);
+    // It only serves, and nobody asks for anything.
+    let _layer = desk.impersonation.layer();
+    desk.settle(Duration::from_secs(181)).await;
+    assert_eq!(desk.events(EventName::End).await.len(), 1);
+}
+
+#[tokio::test]
+async fn s5_a_log_that_panics_does_not_end_the_attempts() {
+    struct Full;
+    impl tracing::Subscriber for Full {
+        fn enabled(&self, _: &tracing::Metadata<'_>) -> bool {
+            true
+        }
+        fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+            tracing::span::Id::from_u64(1)
+        }
+        fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+        fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+        fn event(&self, event: &tracing::Event<'_>) {
+            // Only ours, and only this one: the rest of the test goes on.
+            if event
+                .metadata()
+                .file()
+                .is_some_and(|file| file.ends_with("end.rs"))
+            {
+                panic!("the log's disk is full");
+            }
+        }
+        fn enter(&self, _: &tracing::span::Id) {}
+        fn exit(&self, _: &tracing::span::Id) {}
+    }
+    let _full = tracing::subscriber::set_default(Full);
+    let desk = Desk::new();
+    let session = desk.start("ines").await;
+    desk.store.fails.store(true, SeqCst);
+    let stopped = desk.impersonation.stop(&Desk::parts("ada")).await.unwrap();
+    assert!(!stopped.is_stored);
+    desk.settle(Duration::from_secs(1)).await;
+    desk.store.fails.store(false, SeqCst);
+    desk.settle(Duration::from_secs(60)).await;
+    let ended = desk.store.get(session.id).await.unwrap().unwrap();
+    assert_eq!(ended.ended_reason, Some(EndedReason::Manual));
 }
 
 #[tokio::test]

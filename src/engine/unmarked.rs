@@ -127,8 +127,7 @@ impl Engine {
             // Most requests, and their paths need not be read.
             return Step::Pass;
         }
-        let path = parts.uri.path();
-        let route = self.routes.classify(&parts.method, path, &parts.headers);
+        let route = self.routes.classify(parts);
         if route == Route::Excluded {
             return Step::Pass;
         }
@@ -151,7 +150,7 @@ impl Engine {
         let Some(path) = &self.log_out else {
             return false;
         };
-        let rest = parts.uri.path().strip_prefix(&**path);
+        let rest = uri_as_called(parts).path().strip_prefix(&**path);
         matches!(rest, Some("" | "/"))
             && !matches!(parts.method, Method::HEAD | Method::OPTIONS | Method::TRACE)
             && !is_ahead(&parts.headers)
@@ -184,7 +183,9 @@ impl Engine {
     fn is_excluded(&self, page: &[u8]) -> bool {
         let path = page.split(|byte| matches!(byte, b'?' | b'#')).next();
         let path = String::from_utf8_lossy(path.unwrap_or_default());
-        self.routes.classify(&Method::GET, &path, &HeaderMap::new()) == Route::Excluded
+        self.routes
+            .classify_path(&Method::GET, &path, &HeaderMap::new())
+            == Route::Excluded
     }
 
     /// For a navigation: its URL with the marker, as a path on this host.

@@ -23,7 +23,7 @@ pub use self::{
     signed_in::SignedIn,
 };
 use crate::{
-    audit::{AuditSink, Summary, Trail, TrailFilter, TrailList, TrailPage},
+    audit::{AuditSink, Summary, Trail, TrailError, TrailFilter, TrailList, TrailPage},
     engine::{ChangeRequest, Engine, People, Refusal, SessionWithUser, StartRequest, Stopped},
     host::{AdminChecker, Credentials},
     rejection::{Rejection, RejectionKind},
@@ -94,19 +94,40 @@ impl Impersonation {
         ImpersonationLayer::of(self.engine.clone())
     }
 
-    /// The trail. Flush it when your server shuts down.
-    ///
-    /// ```
-    /// # use tower_impersonation::Impersonation;
-    /// # async fn shut_down(impersonation: &Impersonation) {
-    /// if let Err(error) = impersonation.trail().flush().await {
-    ///     eprintln!("the trail is incomplete: {error}");
-    /// }
-    /// # }
-    /// ```
+    /// The trail.
     #[must_use]
     pub fn trail(&self) -> &Trail {
         &self.engine.trail
+    }
+
+    /// Waits until nothing would be lost with this process: the store has every end that was asked for (rule
+    /// [S5](crate::rules#s5)), and the trail every event (rule [A1](crate::rules#a1)). Call it when your server shuts
+    /// down, once it takes no requests any more and before its database closes.
+    ///
+    /// It waits for as long as the store fails, so put a time-out around it. Sessions go on.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use tower_impersonation::Impersonation;
+    /// # async fn shut_down(impersonation: &Impersonation) {
+    /// match tokio::time::timeout(Duration::from_secs(10), impersonation.flush()).await {
+    ///     Ok(Ok(())) => {}
+    ///     Ok(Err(error)) => eprintln!("the trail is incomplete: {error}"),
+    ///     Err(_) => eprintln!("some sessions have not ended: the store did not answer in time"),
+    /// }
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`Trail::flush`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future only stops the waiting.
+    pub async fn flush(&self) -> Result<(), TrailError> {
+        self.engine.sessions.lives.all_stored().await;
+        self.engine.trail.flush().await
     }
 }
 

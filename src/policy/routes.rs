@@ -3,9 +3,10 @@
 //! In doubt the stricter answer wins. A path is *protected* if any router could read it as a protected one, but
 //! *excluded* or a listed *read* only if every router reads it so.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header::UPGRADE};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header::UPGRADE, request::Parts};
 
 use super::path::{PathPattern, RequestPath};
+use crate::request::uri_as_called;
 
 /// Headers by which some frameworks turn one method into another.
 const METHOD_OVERRIDES: [HeaderName; 3] = [
@@ -39,8 +40,23 @@ pub(crate) enum Route {
 // === impl Routes ===
 
 impl Routes {
-    /// What kind of request this is.
-    pub(crate) fn classify(&self, method: &Method, path: &str, headers: &HeaderMap) -> Route {
+    /// What kind of request this is: by the URL as it was called, and *protected* by what a router that nests this
+    /// layer has left of it, too.
+    pub(crate) fn classify(&self, parts: &Parts) -> Route {
+        let (method, headers) = (&parts.method, &parts.headers);
+        let (called, left) = (uri_as_called(parts).path(), parts.uri.path());
+        match self.classify_path(method, called, headers) {
+            Route::Excluded => Route::Excluded,
+            route if called == left => route,
+            route => match self.classify_path(method, left, headers) {
+                Route::Protected => Route::Protected,
+                _ => route,
+            },
+        }
+    }
+
+    /// What kind of request one to this path is.
+    pub(crate) fn classify_path(&self, method: &Method, path: &str, headers: &HeaderMap) -> Route {
         let path = RequestPath::new(path);
         // A spelling that some router may read otherwise never opens anything, and always closes.
         if self.excluded.iter().any(|pattern| path.is_below(pattern)) {

@@ -17,6 +17,7 @@ use std::sync::{
 };
 
 use time::OffsetDateTime;
+use tokio::sync::Notify;
 
 use super::SessionChange;
 use crate::words::{EndedReason, Live, Map, Session, SessionId, UserId};
@@ -30,10 +31,13 @@ pub(crate) struct Lives {
     /// How often changes were lost, and up to which of these losses the store was asked what became of each session.
     losses: AtomicU64,
     made_up: AtomicU64,
-    /// Sessions that were asked to end, until the store has them ended (rule [S5](crate::rules#s5)).
-    ending: Map<SessionId, EndedReason>,
+    /// Sessions that were asked to end, until the store has them ended (rule [S5](crate::rules#s5)): whosever they
+    /// are, or only if they are this actor's.
+    ending: Map<(SessionId, Option<UserId>), EndedReason>,
     /// Actors whose sessions were all asked to end, and when: later ones are not meant.
     ending_all: Map<UserId, (OffsetDateTime, EndedReason)>,
+    /// Tells that the store has one more of them.
+    stored: Notify,
 }
 
 /// What had ended before a session was looked up.
@@ -70,12 +74,15 @@ impl Lives {
     }
 
     /// From now on this process refuses the session, whatever its store answers (rule [S5](crate::rules#s5)). `false`
-    /// when it was asked to already, and somebody sees to it.
-    pub(crate) fn refuse(&self, id: SessionId, reason: EndedReason) -> bool {
-        let is_first = self.ending.pin().insert(id, reason).is_none();
+    /// when it was asked to already, and somebody sees to it. With `of`, a session of anyone else is not meant.
+    pub(crate) fn refuse(&self, id: SessionId, of: Option<&UserId>, reason: EndedReason) -> bool {
+        let asked = (id, of.cloned());
+        let is_first = self.ending.pin().insert(asked, reason).is_none();
         self.ends.fetch_add(1, Ordering::SeqCst);
         // It stays: the store may have to hear of its last request before it can be ended.
-        if let Some(live) = self.by_id.pin().get(&id) {
+        if let Some(live) = self.by_id.pin().get(&id)
+            && of.is_none_or(|of| live.actor == *of)
+        {
             live.end(reason);
         }
         is_first
@@ -91,21 +98,38 @@ impl Lives {
         meant.for_each(|live| live.end(reason));
     }
 
-    /// The store has it ended.
-    pub(crate) fn has_ended(&self, id: SessionId) {
-        self.ending.pin().remove(&id);
-        self.by_id.pin().remove(&id);
+    /// The store has it ended, or has no such session of this actor.
+    pub(crate) fn has_ended(&self, id: SessionId, of: Option<&UserId>) {
+        self.ending.pin().remove(&(id, of.cloned()));
+        let by_id = self.by_id.pin();
+        let _ = by_id.remove_if(&id, |_, live| of.is_none_or(|of| live.actor == *of));
+        self.stored.notify_waiters();
+    }
+
+    /// Returns once the store has every end that it was asked for.
+    pub(crate) async fn all_stored(&self) {
+        loop {
+            let stored = self.stored.notified();
+            if self.ending.pin().is_empty() && self.ending_all.pin().is_empty() {
+                return;
+            }
+            stored.await;
+        }
     }
 
     /// The store has all of this actor's ended that were started up to `now`.
     pub(crate) fn have_ended(&self, actor: &UserId, now: OffsetDateTime) {
         let all = self.ending_all.pin();
         let _ = all.remove_if(actor, |_, (since, _)| *since <= now);
+        self.stored.notify_waiters();
     }
 
     fn is_ending(&self, session: &Session) -> Option<EndedReason> {
-        if let Some(reason) = self.ending.pin().get(&session.id) {
-            return Some(*reason);
+        let ending = self.ending.pin();
+        for of in [None, Some(session.actor.clone())] {
+            if let Some(reason) = ending.get(&(session.id, of)) {
+                return Some(*reason);
+            }
         }
         let all = self.ending_all.pin();
         let (since, reason) = all.get(&session.actor)?;

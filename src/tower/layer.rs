@@ -27,6 +27,8 @@ pub struct ImpersonationLayer {
 
 impl ImpersonationLayer {
     pub(crate) fn of(engine: Arc<Engine>) -> Self {
+        // What another process has left behind does not wait for the first request.
+        engine.keep_swept();
         Self { engine }
     }
 }

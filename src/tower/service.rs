@@ -181,9 +181,7 @@ impl<S> Impersonate<S> {
     {
         let engine = &self.engine;
         let (mut parts, body) = request.into_parts();
-        let route = engine
-            .routes
-            .classify(&parts.method, parts.uri.path(), &parts.headers);
+        let route = engine.routes.classify(&parts);
         if route == Route::Excluded {
             engine.strip_excluded(&mut parts, ask);
             let is_log_out = engine.is_log_out(&parts);

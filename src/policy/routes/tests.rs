@@ -9,7 +9,7 @@ fn patterns(paths: &[&str]) -> Vec<PathPattern> {
 }
 
 fn classify(routes: &Routes, method: &Method, path: &str) -> Route {
-    routes.classify(method, path, &HeaderMap::new())
+    routes.classify_path(method, path, &HeaderMap::new())
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn r10_a_header_that_changes_the_method_makes_any_request_a_write() {
             let mut headers = HeaderMap::new();
             headers.insert(name.clone(), value.parse().unwrap());
             for (method, path) in [(Method::GET, "/orders"), (Method::POST, "/search")] {
-                let route = routes.classify(&method, path, &headers);
+                let route = routes.classify_path(&method, path, &headers);
                 assert_eq!(route, Route::Write, "{name}: {value}");
             }
         }
@@ -418,7 +418,43 @@ fn r10_any_upgrade_but_h2c_is_a_write() {
         for upgrade in upgrades {
             headers.append("upgrade", HeaderValue::from_bytes(upgrade).unwrap());
         }
-        let route = routes.classify(&Method::GET, "/chat", &headers);
+        let route = routes.classify_path(&Method::GET, "/chat", &headers);
         assert_eq!(route, expected, "{upgrades:?}");
+    }
+}
+
+/// A router that nests the layer takes its prefix off; patterns are written as URLs are called.
+#[cfg(feature = "axum")]
+#[test]
+fn r11_r12_patterns_are_of_the_url_as_called_and_of_what_a_nesting_router_leaves_for_what_is_protected()
+ {
+    use http::Request;
+
+    let routes = Routes {
+        excluded: patterns(&["/shop/own", "/own"]),
+        protected: patterns(&["/shop/keys", "/bare"]),
+        reads: vec![(Method::POST, PathPattern::parse("/find").unwrap())],
+    };
+    let tests = [
+        (Method::GET, "/shop/keys/1", "/keys/1", Route::Protected),
+        (Method::GET, "/shop/bare", "/bare", Route::Protected),
+        (
+            Method::GET,
+            "/shop/own/trail",
+            "/own/trail",
+            Route::Excluded,
+        ),
+        // The same by its rest only: that is another page, and it would run as the actor.
+        (Method::GET, "/api/own", "/own", Route::Read),
+        (Method::POST, "/api/find", "/find", Route::Write),
+        (Method::GET, "/own", "/own", Route::Excluded),
+    ];
+    for (method, called, left, route) in tests {
+        let mut request = Request::new(());
+        *request.method_mut() = method;
+        *request.uri_mut() = left.parse().unwrap();
+        let called_uri = axum::extract::OriginalUri(called.parse().unwrap());
+        request.extensions_mut().insert(called_uri);
+        assert_eq!(routes.classify(&request.into_parts().0), route, "{called}");
     }
 }

@@ -1,5 +1,7 @@
 //! [`Call`]: what came, and how its fields are read.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     body::{Body, Bytes, to_bytes},
@@ -11,12 +13,16 @@ use http::{
     request::Parts,
 };
 use serde::de::DeserializeOwned;
+use tokio::time::timeout;
 use tower_impersonation::Rejection;
 
 use super::wire::{ReadQuery, form_fields, named};
 
 /// The most bytes in a body.
 pub(crate) const MAX_BODY: usize = 64 * 1024;
+
+/// How long a body may take. Whoever wants out does not wait for its rest (rule S5).
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// One call: what came, without the body.
 pub(crate) struct Call {
@@ -42,8 +48,9 @@ impl Call {
         &self,
         body: Body,
     ) -> Result<T, String> {
-        let body: Bytes = to_bytes(body, MAX_BODY)
+        let body: Bytes = timeout(LONGEST_WAIT, to_bytes(body, MAX_BODY))
             .await
+            .map_err(|_| format!("the body must arrive within {LONGEST_WAIT:?}"))?
             .map_err(|_| format!("the body must not be longer than {MAX_BODY} bytes"))?;
         if body.is_empty() {
             return Ok(T::default());
