@@ -8,6 +8,8 @@ pub(crate) const MAX_REASON: usize = 500;
 pub(crate) enum BadReason {
     #[error("`reason` must not be blank")]
     Blank,
+    #[error("`reason` must hold a letter or a digit")]
+    Wordless,
     #[error("`reason` must not be longer than {MAX_REASON} characters")]
     TooLong,
     #[error("`reason` must not hold control characters other than line breaks and tabs")]
@@ -26,7 +28,17 @@ pub(crate) fn check_reason(reason: &str) -> Result<String, BadReason> {
     if has_controls(reason) {
         return Err(BadReason::Control);
     }
+    if !reason.chars().any(is_of_a_word) {
+        return Err(BadReason::Wordless);
+    }
     Ok(reason.to_owned())
+}
+
+/// A letter or digit that can be seen: a reason of zero-width characters says nothing to whoever reads the trail.
+fn is_of_a_word(c: char) -> bool {
+    // Letters by their category, that are drawn as nothing: the fillers of Hangul.
+    let is_filler = matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}');
+    c.is_alphanumeric() && !is_filler
 }
 
 /// Whether a text that a person wrote holds what no person writes. Some databases cannot keep it.
@@ -55,6 +67,11 @@ mod tests {
             ("a\0b", Err(BadReason::Control)),
             ("a\u{1b}[2Jb", Err(BadReason::Control)),
             ("a\u{85}b", Err(BadReason::Control)),
+            ("\u{200b}\u{2060}\u{feff}", Err(BadReason::Wordless)),
+            ("\u{3164}\u{ad}\u{2800}", Err(BadReason::Wordless)),
+            ("...", Err(BadReason::Wordless)),
+            ("#\u{200b}7", Ok("#\u{200b}7")),
+            ("顧客の依頼", Ok("顧客の依頼")),
         ];
         for (reason, expected) in tests {
             assert_eq!(

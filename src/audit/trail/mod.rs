@@ -22,7 +22,7 @@ use tokio::sync::{Notify, Semaphore, oneshot};
 use uuid::Uuid;
 
 pub(super) use self::queue::Slot;
-#[cfg(any(test, feature = "conformance"))]
+#[cfg(feature = "conformance")]
 pub(super) use self::writer::MAX_BATCH;
 use self::{
     queue::{Entry, Lane, Queue},

@@ -19,7 +19,7 @@ use super::{
     examples(json!({"access": "read_write", "duration": 1800, "reason": "ticket 4711: has to correct the address"}))
 )]
 pub(in crate::control) struct ChangeFields {
-    /// Why: not blank, at most 500 characters.
+    /// Why: with a letter or a digit, at most 500 characters.
     #[schema(required = true, schema_with = reason_schema)]
     reason: Option<String>,
     /// The new access.

@@ -37,7 +37,7 @@ pub(in crate::control) struct Fields {
     email: Option<String>,
     /// The user's public id instead.
     public_id: Option<String>,
-    /// Why: not blank, at most 500 characters.
+    /// Why: with a letter or a digit, at most 500 characters.
     #[schema(required = true, schema_with = reason_schema)]
     reason: Option<String>,
     /// Default: `read_only`.
@@ -63,7 +63,7 @@ pub(in crate::control) struct Fields {
     examples(json!({"reason": "ticket 4711: what do visitors see?"}))
 )]
 pub(in crate::control) struct NoUserFields {
-    /// Why: not blank, at most 500 characters.
+    /// Why: with a letter or a digit, at most 500 characters.
     #[schema(required = true, schema_with = reason_schema)]
     reason: Option<String>,
     /// Default: `read_only`.
