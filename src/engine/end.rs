@@ -245,6 +245,10 @@ impl Engine {
                         return;
                     }
                     self.wait_to_retry(&mut delays, &refusal).await;
+                    if !self.sessions.lives.waits(asked.id, asked.of.as_ref()) {
+                        // A later call has had more luck, and recorded it.
+                        return;
+                    }
                 }
             }
         }

@@ -391,6 +391,22 @@ async fn a1_an_end_that_the_store_carried_out_and_never_answered_is_recorded() {
 }
 
 #[tokio::test]
+async fn a1_an_end_that_a_second_call_has_stored_is_recorded_once() {
+    let desk = Desk::new();
+    desk.start("ines").await;
+    desk.act("ines").await;
+    desk.store.fails.store(true, SeqCst);
+    let first = desk.impersonation.stop(&Desk::parts("ada")).await.unwrap();
+    assert!(!first.is_stored);
+    desk.settle(Duration::ZERO).await;
+    desk.store.fails.store(false, SeqCst);
+    let second = desk.impersonation.stop(&Desk::parts("ada")).await.unwrap();
+    assert!(second.is_stored);
+    desk.settle(Duration::from_secs(60)).await;
+    assert_eq!(desk.events(EventName::End).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a1_an_idle_process_writes_the_event_that_another_one_could_not() {
     let desk = Desk::new();
     let session = Session::new(

@@ -98,6 +98,11 @@ impl Lives {
         meant.for_each(|live| live.end(reason));
     }
 
+    /// Whether it was asked to end, and the store does not have that yet.
+    pub(crate) fn waits(&self, id: SessionId, of: Option<&UserId>) -> bool {
+        self.ending.pin().contains_key(&(id, of.cloned()))
+    }
+
     /// The store has it ended, or has no such session of this actor.
     pub(crate) fn has_ended(&self, id: SessionId, of: Option<&UserId>) {
         self.ending.pin().remove(&(id, of.cloned()));

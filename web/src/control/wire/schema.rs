@@ -76,7 +76,9 @@ pub(super) fn reason_schema() -> Schema {
         .min_length(Some(1))
         .max_length(Some(StartRequest::MAX_REASON))
         .pattern(Some(WRITTEN))
-        .description(Some("Why: with a letter or a digit, at most 500 characters."));
+        .description(Some(
+            "Why: with a letter or a digit, at most 500 characters.",
+        ));
     object.into()
 }
 
