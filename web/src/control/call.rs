@@ -101,3 +101,41 @@ fn accepts_json(headers: &HeaderMap) -> bool {
     let accept = accept.map(|accept| String::from_utf8_lossy(accept.as_bytes()));
     accept.is_some_and(|accept| accept.contains("json") && !accept.contains("text/html"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        convert::Infallible,
+        pin::Pin,
+        task::{Context, Poll},
+    };
+
+    use http_body::Frame;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// A body of which nothing ever comes.
+    struct Endless;
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn s5_a_body_that_does_not_end_is_not_waited_for() {
+        let (call, body) = Call::of(Request::new(Body::new(Endless)));
+        // Time stands still but for timers: without one this would wait for an hour.
+        let read = timeout(Duration::from_secs(3_600), call.fields::<Value>(body)).await;
+        let problem = read.expect("an answer").unwrap_err();
+        assert_eq!(problem, "the body must arrive within 5s");
+    }
+}
