@@ -233,8 +233,11 @@ impl Engine {
         loop {
             match self.try_end(&asked).await {
                 Ok(ended) => {
-                    let lives = &self.sessions.lives;
-                    lives.has_ended(asked.id, asked.of.as_ref());
+                    // Where an earlier call is at it, "nothing" may be its own end, which it has to record.
+                    if is_first || matches!(ended, Ended::Stored(_)) {
+                        let lives = &self.sessions.lives;
+                        lives.has_ended(asked.id, asked.of.as_ref());
+                    }
                     return answer(&mut tell, ended);
                 }
                 Err(refusal) => {

@@ -410,6 +410,21 @@ async fn a1_an_end_that_a_second_call_has_stored_is_recorded_once() {
 }
 
 #[tokio::test]
+async fn a1_an_end_that_was_never_answered_is_recorded_even_if_a_second_call_finds_nothing() {
+    let desk = Desk::new();
+    let id = desk.start("ines").await.id;
+    let ada = Desk::parts("ada");
+    desk.store.forgets.store(true, SeqCst);
+    let first = desk.impersonation.stop_one(&ada, id).await.unwrap();
+    assert!(!first.is_stored);
+    desk.store.forgets.store(false, SeqCst);
+    let second = desk.impersonation.stop_one(&ada, id).await.unwrap_err();
+    assert_eq!(second.kind(), RejectionKind::NothingToEnd);
+    desk.settle(Duration::from_secs(60)).await;
+    assert_eq!(desk.events(EventName::End).await.len(), 1);
+}
+
+#[tokio::test]
 async fn a1_an_idle_process_writes_the_event_that_another_one_could_not() {
     let desk = Desk::new();
     let session = Session::new(
